@@ -1,0 +1,10 @@
+// Door of the wire contracts: everything generated from our .proto files (`npm run proto` after a change of one).
+export * from './gen/docker/swarmkit/v1/ca_pb.js'
+export * from './gen/docker/swarmkit/v1/dispatcher_pb.js'
+export * from './gen/docker/swarmkit/v1/health_pb.js'
+export * from './gen/docker/swarmkit/v1/logbroker_pb.js'
+export * from './gen/docker/swarmkit/v1/objects_pb.js'
+export * from './gen/docker/swarmkit/v1/resource_pb.js'
+export * from './gen/docker/swarmkit/v1/specs_pb.js'
+export * from './gen/docker/swarmkit/v1/types_pb.js'
+export * from './gen/shoal/v1/mesh_pb.js'
