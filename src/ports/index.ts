@@ -1,0 +1,36 @@
+// The ports: interfaces through which the outside comes in. Adapters and fakes pass the same conformance tests.
+export type { Clock, Timer } from './clock.ts'
+export type { Disk } from './disk.ts'
+export type {
+  ContainerPlan,
+  ContainerState,
+  Engine,
+  EngineCapabilities,
+  EngineEvent,
+  EngineInfo,
+  EngineLogLine,
+  EngineLogOptions,
+  EngineNetworkPlan,
+  FilePlan,
+  HealthcheckPlan,
+  MountPlan,
+  NetworkPlan,
+  PrivilegesPlan,
+} from './engine.ts'
+export type { Random } from './random.ts'
+export { realClock } from './real/clock.ts'
+export { createDisk } from './real/disk.ts'
+export { realRandom } from './real/random.ts'
+export {
+  type CallContext,
+  type CallOptions,
+  type Channel,
+  type ChannelSecurity,
+  type Handler,
+  handle,
+  type Identity,
+  type Route,
+  type Rpc,
+  type RpcPeer,
+  type RpcServer,
+} from './rpc.ts'
