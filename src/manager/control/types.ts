@@ -1,0 +1,80 @@
+// What can be asked of a leading manager: look-ups and changes of the cluster's objects, with Swarm's rules and texts.
+import type { ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId } from '../../lib/index.ts'
+import type {
+  Annotations,
+  Availability,
+  Cluster,
+  ClusterSpec,
+  Config,
+  ConfigSpec,
+  Network,
+  NetworkSpec,
+  Node,
+  NodeRole,
+  Secret,
+  SecretSpec,
+  Service,
+  ServiceSpec,
+  Task,
+} from '../../model/index.ts'
+
+export interface CreateServiceOptions {
+  /** The X-Registry-Auth header as it came (base64url JSON). */
+  readonly registryAuth?: string
+}
+
+export interface UpdateServiceOptions extends CreateServiceOptions {
+  /** Whose stored credentials to keep when none are given: the present spec's (default) or the previous one's. */
+  readonly registryAuthFrom?: 'spec' | 'previous-spec'
+  /** Put the previous spec back; the given one is ignored. */
+  readonly rollback?: 'previous'
+}
+
+export interface UpdateClusterOptions {
+  readonly rotateWorkerToken?: boolean
+  readonly rotateManagerToken?: boolean
+  readonly rotateManagerUnlockKey?: boolean
+}
+
+/** What people may set on a node. */
+export interface NodeSpecChange extends Annotations {
+  readonly desiredRole: NodeRole
+  readonly availability: Availability
+}
+
+/**
+ * Operations on the cluster. `text` is what a person typed: an exact id, else an exact name, else a prefix of an id; 'not-found' or, with several
+ * hits, 'invalid-argument' `… is ambiguous`. `version` is the Version.Index that the caller has read; another one stored means 'unknown'
+ * `update out of sequence`. All refusals are ShoalErrors with the texts of docker-api.md 1.2; promises resolve when the change is durable.
+ */
+export interface Control {
+  cluster(): Cluster
+  updateCluster(version: number, spec: ClusterSpec, options?: UpdateClusterOptions): Promise<Cluster>
+
+  node(text: string): Node
+  updateNode(text: string, version: number, spec: NodeSpecChange): Promise<Node>
+  removeNode(text: string, options: { readonly force: boolean }): Promise<NodeId>
+
+  service(text: string): Service
+  createService(spec: ServiceSpec, options?: CreateServiceOptions): Promise<Service>
+  updateService(text: string, version: number, spec: ServiceSpec | undefined, options?: UpdateServiceOptions): Promise<Service>
+  removeService(text: string): Promise<ServiceId>
+
+  task(text: string): Task
+  removeTask(text: string): Promise<TaskId>
+
+  network(text: string): Network
+  createNetwork(spec: NetworkSpec): Promise<Network>
+  removeNetwork(text: string): Promise<NetworkId>
+
+  secret(text: string): Secret
+  createSecret(spec: SecretSpec): Promise<Secret>
+  /** `spec.data` undefined keeps the stored data. */
+  updateSecret(text: string, version: number, spec: Omit<SecretSpec, 'data'> & { readonly data?: string }): Promise<Secret>
+  removeSecret(text: string): Promise<SecretId>
+
+  config(text: string): Config
+  createConfig(spec: ConfigSpec): Promise<Config>
+  updateConfig(text: string, version: number, spec: Omit<ConfigSpec, 'data'> & { readonly data?: string }): Promise<Config>
+  removeConfig(text: string): Promise<ConfigId>
+}
