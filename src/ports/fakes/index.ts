@@ -1,0 +1,4 @@
+// Door of the ports' fakes, for tests and the simulator only.
+export { createVirtualClock, VIRTUAL_START, type VirtualClock } from './clock.ts'
+export { createFakeDisk, type FakeDisk } from './disk.ts'
+export { createRandom, type SeededRandom } from './random.ts'
