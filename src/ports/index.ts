@@ -17,6 +17,7 @@ export type {
   NetworkPlan,
   PrivilegesPlan,
 } from './engine.ts'
+export type { CertificateFacts, CertificateRequest, Issuer, NodeSubject, RootCa } from './issuer.ts'
 export type { Random } from './random.ts'
 export { realClock } from './real/clock.ts'
 export { createDisk } from './real/disk.ts'
