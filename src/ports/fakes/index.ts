@@ -1,4 +1,5 @@
 // Door of the ports' fakes, for tests and the simulator only.
 export { createVirtualClock, VIRTUAL_START, type VirtualClock } from './clock.ts'
 export { createFakeDisk, type FakeDisk } from './disk.ts'
+export { createFakeIssuer } from './issuer.ts'
 export { createRandom, type SeededRandom } from './random.ts'
