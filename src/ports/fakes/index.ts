@@ -1,5 +1,6 @@
 // Door of the ports' fakes, for tests and the simulator only.
 export { createVirtualClock, VIRTUAL_START, type VirtualClock } from './clock.ts'
 export { createFakeDisk, type FakeDisk } from './disk.ts'
+export { createFakeEngine, type FakeBehaviour, type FakeContainer, type FakeEngine, type FakeEngineOptions } from './engine.ts'
 export { createFakeIssuer } from './issuer.ts'
 export { createRandom, type SeededRandom } from './random.ts'
