@@ -147,6 +147,6 @@ export async function withLock<T>(name: string, timeoutMs: number, action: () =>
 
 /** The path of a program, looked up without starting one. */
 export function onPath(program: string): string | undefined {
-  const dirs = [...(process.env['PATH'] ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin']
+  const dirs = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin']
   return dirs.map((dir) => join(dir, program)).find((path) => existsSync(path))
 }

@@ -39,20 +39,20 @@ const RUN_ROOT = '/run/shoal-machines'
 
 /** Describes a set; creates nothing. Throws `invalid-argument` when a name or range cannot be used. */
 export function machineSet(options: MachineSetOptions = {}): MachineSet {
-  const name = options.name ?? process.env['SHOAL_MACHINE_SET'] ?? 'shoal'
+  const name = options.name ?? process.env.SHOAL_MACHINE_SET ?? 'shoal'
   if (!/^[a-z][a-z0-9]{0,7}$/.test(name)) {
     throw new ShoalError('invalid-argument', `"${name}" is not a name for a set of machines`, {
       next: 'Use up to 8 lower-case letters and digits, beginning with a letter (SHOAL_MACHINE_SET).',
     })
   }
-  const subnet = options.subnet ?? process.env['SHOAL_MACHINE_SUBNET'] ?? '10.77.0.0/24'
+  const subnet = options.subnet ?? process.env.SHOAL_MACHINE_SUBNET ?? '10.77.0.0/24'
   const match = /^(\d{1,3}\.\d{1,3}\.\d{1,3})\.0\/24$/.exec(subnet)
   if (!match?.[1] || match[1].split('.').some((octet) => Number(octet) > 255)) {
     throw new ShoalError('invalid-argument', `"${subnet}" is not a /24 network`, {
       next: 'Give one like 10.77.0.0/24 (SHOAL_MACHINE_SUBNET).',
     })
   }
-  const home = options.home ?? process.env['SHOAL_MACHINE_HOME'] ?? '/var/lib/shoal/machines'
+  const home = options.home ?? process.env.SHOAL_MACHINE_HOME ?? '/var/lib/shoal/machines'
   return {
     name,
     prefix: match[1],

@@ -37,12 +37,7 @@ export async function ensureImages(set: MachineSet, onProgress?: (line: string) 
   return { key: sha256(key + tags.join()).slice(0, 16), archive: join(dir, 'images.tar'), registryStorage: join(dir, 'registry'), tags }
 }
 
-async function build(
-  dir: string,
-  sources: string,
-  withWhoami: boolean,
-  onProgress?: (line: string) => void,
-): Promise<void> {
+async function build(dir: string, sources: string, withWhoami: boolean, onProgress?: (line: string) => void): Promise<void> {
   onProgress?.(`building the images ${['busybox', 'nginx', ...(withWhoami ? ['whoami'] : [])].join(', ')} (once)`)
   const base = await busyboxLayer()
   const attempt = async (name: string, make: () => Promise<Image[]>): Promise<Image[]> => {
