@@ -2,5 +2,5 @@
 export { createVirtualClock, VIRTUAL_START, type VirtualClock } from './clock.ts'
 export { createFakeDisk, type FakeDisk } from './disk.ts'
 export { createFakeEngine, type FakeBehaviour, type FakeContainer, type FakeEngine, type FakeEngineOptions } from './engine.ts'
-export { createFakeIssuer } from './issuer.ts'
+export { createFakeIssuer, verifyFakeCertificate } from './issuer.ts'
 export { createRandom, type SeededRandom } from './random.ts'

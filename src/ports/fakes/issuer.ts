@@ -68,3 +68,11 @@ function parse(text: string, kind: Record_['kind']): Record_ {
   }
   throw new ShoalError('invalid-argument', `this is not a ${kind.toLowerCase()}`)
 }
+
+/** Whose certificate this is, if one of the roots in `rootPem` signed it and it is valid at `now`: the check that TLS makes with real ones. */
+export function verifyFakeCertificate(certificatePem: string, rootPem: string, now: number): NodeSubject | undefined {
+  const { issuerKey, subject, notBefore = 0, notAfter = 0 } = parse(certificatePem, 'CERTIFICATE')
+  const roots = rootPem.split(/(?<=-----END CERTIFICATE-----\n)/).filter((part) => part.trim() !== '')
+  const signed = roots.some((root) => parse(root, 'CERTIFICATE').key === issuerKey)
+  return signed && notBefore <= now && now < notAfter ? subject : undefined
+}
