@@ -1,3 +1,7 @@
 // The manager's door: control operations on the cluster and where logs come from.
+export { createInitialObjects } from './control/cluster.ts'
+export type { ControlDeps } from './control/context.ts'
+export { createControl } from './control/control.ts'
+export { createInitialNetworks, INGRESS_VNI } from './control/networks.ts'
 export type { Control, CreateServiceOptions, NodeSpecChange, UpdateClusterOptions, UpdateServiceOptions } from './control/types.ts'
 export type { LogGap, LogLine, LogOptions, LogSelector, LogSource } from './logs.ts'

@@ -1,0 +1,51 @@
+// The swarm's own settings and its join tokens.
+import { newId, type RandomBytes, ShoalError } from '../../lib/index.ts'
+import { type Cluster, type ClusterSpec, validateClusterSpec } from '../../model/index.ts'
+import type { Fresh, View, WriteTx } from '../../store/index.ts'
+import { type ControlDeps, requireVersion } from './context.ts'
+import { createInitialNetworks } from './networks.ts'
+import type { Control, UpdateClusterOptions } from './types.ts'
+
+type ClusterControl = Pick<Control, 'cluster' | 'updateCluster'>
+
+export function clusterControl({ store, random }: ControlDeps): ClusterControl {
+  return {
+    cluster: () => clusterOf(store.view()),
+    updateCluster: (version, spec, options = {}) =>
+      store.transact((tx) => {
+        const cluster = clusterOf(tx)
+        requireVersion(cluster, version)
+        validateClusterSpec(spec)
+        requireSupported(cluster.spec, spec, options)
+        return tx.setCluster({ ...cluster, spec, joinTokens: rotated(cluster, options, random) }, version)
+      }),
+  }
+}
+
+/** What a swarm has from its first moment: the cluster object and the networks `ingress`, `bridge` and `host`. The caller adds the first node. */
+export function createInitialObjects(tx: WriteTx, random: RandomBytes, cluster: Fresh<Cluster>): Cluster {
+  validateClusterSpec(cluster.spec)
+  createInitialNetworks(tx, random, cluster)
+  return tx.setCluster(cluster)
+}
+
+function clusterOf(view: View): Cluster {
+  if (!view.cluster) throw new ShoalError('unavailable', 'the swarm is not ready yet', { next: 'Try again in a moment' })
+  return view.cluster
+}
+
+/** `SWMTKN-1-<digest of the root certificate>-<secret>`: only the secret is drawn anew. */
+function rotated({ joinTokens }: Cluster, options: UpdateClusterOptions, random: RandomBytes): Cluster['joinTokens'] {
+  const renew = (token: string) => token.replace(/[^-]*$/, newId(random))
+  return {
+    worker: options.rotateWorkerToken ? renew(joinTokens.worker) : joinTokens.worker,
+    manager: options.rotateManagerToken ? renew(joinTokens.manager) : joinTokens.manager,
+  }
+}
+
+function requireSupported(before: ClusterSpec, after: ClusterSpec, options: UpdateClusterOptions): void {
+  const later = (what: string) => new ShoalError('unimplemented', `${what} is not possible yet: it comes with a later version of Shoal`)
+  if (after.autoLockManagers || options.rotateManagerUnlockKey) throw later('locking managers (autolock)')
+  if (after.caForceRotate !== before.caForceRotate) throw later("rotating the swarm's root certificate")
+  if (after.externalCas.length > 0) throw later('an external certificate authority')
+}
