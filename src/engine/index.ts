@@ -1,0 +1,2 @@
+// Door of the engine adapters.
+export { createDockerEngine, type DockerEngine, type DockerEngineOptions } from './docker/engine.ts'
