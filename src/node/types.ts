@@ -1,8 +1,7 @@
 // What the API sees of this node: its place in a swarm, and the manager on it if it is one.
 import type { NodeId } from '../lib/index.ts'
-import type { Control, LogSource } from '../manager/index.ts'
+import type { ManagerFace } from '../manager/index.ts'
 import type { Availability, ClusterSpec, NodeRole } from '../model/index.ts'
-import type { Store } from '../store/index.ts'
 
 export type LocalNodeState = 'inactive' | 'pending' | 'active' | 'error' | 'locked'
 
@@ -38,13 +37,6 @@ export interface JoinRequest {
   readonly remoteAddrs: readonly string[]
   readonly joinToken: string
   readonly availability: Availability
-}
-
-/** The manager on this node, while it leads. */
-export interface ManagerFace {
-  readonly store: Store
-  readonly control: Control
-  readonly logs: LogSource
 }
 
 /** All refusals are ShoalErrors with the texts of docker-api.md 1.2. */

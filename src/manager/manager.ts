@@ -1,0 +1,61 @@
+// A manager while it leads: control loops, dispatcher, certificate authority and log broker over one store, served on the swarm port.
+import { caRoutes } from '../ca/index.ts'
+import { createDispatcher } from '../dispatcher/index.ts'
+import type { Logger } from '../lib/index.ts'
+import { createRunner } from '../loops/index.ts'
+import type { Clock, Identity, Issuer, Random, Rpc } from '../ports/index.ts'
+import type { Store } from '../store/index.ts'
+import { createControl } from './control/control.ts'
+import type { Control } from './control/types.ts'
+import type { LogSource } from './logs.ts'
+
+export interface ManagerDeps {
+  /** Owned by the manager from here on: closed by `stop`. */
+  readonly store: Store
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly rpc: Rpc
+  readonly issuer: Issuer
+  readonly identity: () => Identity
+  /** `host:port` */
+  readonly listen: string
+  readonly advertise: string
+}
+
+/** What API and simulator see of a manager. */
+export interface ManagerFace {
+  readonly store: Store
+  readonly control: Control
+  readonly logs: LogSource
+}
+
+export interface Manager {
+  readonly face: ManagerFace
+  stop(): Promise<void>
+}
+
+/** Rejects when the port is taken. */
+export async function startManager(deps: ManagerDeps): Promise<Manager> {
+  const { store, clock, random, log, issuer } = deps
+  const dispatcher = createDispatcher({ store, clock, random, logger: log })
+  const runner = createRunner({ store, clock, random, log })
+  const control = createControl({ store, clock, random })
+  const server = await deps.rpc.serve(deps.listen, deps.identity, [
+    ...caRoutes({ store, issuer, clock, random, logger: log }),
+    ...dispatcher.routes(),
+  ])
+  dispatcher.start()
+  runner.start()
+  log.info('manager started', { listen: server.address })
+  return {
+    face: { store, control, logs: dispatcher.logs },
+    async stop() {
+      await runner.stop()
+      await dispatcher.stop()
+      await server.close()
+      await store.close()
+      log.info('manager stopped')
+    },
+  }
+}
