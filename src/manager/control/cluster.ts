@@ -25,8 +25,9 @@ export function clusterControl({ store, random }: ControlDeps): ClusterControl {
 /** What a swarm has from its first moment: the cluster object and the networks `ingress`, `bridge` and `host`. The caller adds the first node. */
 export function createInitialObjects(tx: WriteTx, random: RandomBytes, cluster: Fresh<Cluster>): Cluster {
   validateClusterSpec(cluster.spec)
-  createInitialNetworks(tx, random, cluster)
-  return tx.setCluster(cluster)
+  const created = tx.setCluster(cluster)
+  createInitialNetworks(tx, random)
+  return created
 }
 
 function clusterOf(view: View): Cluster {

@@ -1,6 +1,6 @@
 // Networks of the swarm as objects: create, look up, remove; and those that every swarm has from its first moment.
 import { type NetworkId, newId, type RandomBytes, ShoalError } from '../../lib/index.ts'
-import { type Cluster, type Network, type NetworkSpec, TaskState, validateNetworkSpec } from '../../model/index.ts'
+import { type Network, type NetworkSpec, TaskState, validateNetworkSpec } from '../../model/index.ts'
 import type { Fresh, View, WriteTx } from '../../store/index.ts'
 import { type ControlDeps, find, invalid, precondition } from './context.ts'
 import { servicesOnNetwork } from './references.ts'
@@ -11,6 +11,7 @@ type NetworkControl = Pick<Control, 'network' | 'createNetwork' | 'removeNetwork
 /** The first VXLAN id of a swarm; ingress has it. */
 export const INGRESS_VNI = 4096
 const DEFAULT_POOL = '10.0.0.0/8'
+const DEFAULT_SUBNET_SIZE = 24
 
 export function networkControl({ store, random }: ControlDeps): NetworkControl {
   return {
@@ -32,12 +33,8 @@ export function networkControl({ store, random }: ControlDeps): NetworkControl {
   }
 }
 
-/** `host` and `bridge` of each node, and ingress on the first subnet of the address pools. */
-export function createInitialNetworks(
-  tx: WriteTx,
-  random: RandomBytes,
-  cluster: Pick<Cluster, 'defaultAddressPools' | 'subnetSize'>,
-): void {
+/** `host` and `bridge` of each node, and ingress on the first subnet of the address pools. The cluster object has to be there. */
+export function createInitialNetworks(tx: WriteTx, random: RandomBytes): void {
   const plain = { labels: {}, driverOptions: {}, ipv6: false, internal: false, attachable: false, ipamDriver: 'default', ipamOptions: {} }
   for (const name of ['bridge', 'host'] as const) {
     const network: Fresh<Network> = {
@@ -50,7 +47,8 @@ export function createInitialNetworks(
     }
     tx.networks.create(network)
   }
-  const subnet = `${(cluster.defaultAddressPools[0] ?? DEFAULT_POOL).split('/')[0]}/${cluster.subnetSize}`
+  const pool = tx.cluster?.defaultAddressPools[0] ?? DEFAULT_POOL
+  const subnet = `${pool.split('/')[0]}/${tx.cluster?.subnetSize ?? DEFAULT_SUBNET_SIZE}`
   const gateway = subnet.replace(/\d+\/\d+$/, (end) => String(Number.parseInt(end, 10) + 1))
   tx.networks.create({
     id: newId<NetworkId>(random),
