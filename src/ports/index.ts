@@ -18,6 +18,29 @@ export type {
   PrivilegesPlan,
 } from './engine.ts'
 export type { CertificateFacts, CertificateRequest, Issuer, NodeSubject, RootCa } from './issuer.ts'
+export {
+  type AddressObject,
+  type BridgeObject,
+  type ElementObject,
+  type FdbObject,
+  type FirewallObject,
+  type Kernel,
+  type KernelChange,
+  type KernelFeatures,
+  type KernelObject,
+  type KernelProbe,
+  type KernelState,
+  keyOf,
+  type NeighbourObject,
+  type NftChain,
+  type NftSet,
+  type SysctlObject,
+  sameObject,
+  sameTunnel,
+  type TableObject,
+  type Underlay,
+  type VxlanObject,
+} from './kernel.ts'
 export type { Random } from './random.ts'
 export { realClock } from './real/clock.ts'
 export { createDisk } from './real/disk.ts'

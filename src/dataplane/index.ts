@@ -1,0 +1,20 @@
+// Door of the data plane: the mesh in, kernel state out.
+export { createDataPlane, type DataPlane, type DataPlaneCounters, type DataPlaneDeps, type DataPlaneStatus } from './dataplane.ts'
+export { type Attachment, engineNetwork, NETWORK_ID_LABEL } from './engineNetwork.ts'
+export { createLinuxKernel } from './kernel/linux.ts'
+export { type PlanInput, planKernel, type WantedState } from './plan/planner.ts'
+export type { PortConflict } from './portHolds.ts'
+export { applyMeshUpdate, emptyMeshState } from './state.ts'
+export type {
+  LocalTask,
+  MeshAddress,
+  MeshEndpoint,
+  MeshNetwork,
+  MeshPeer,
+  MeshPort,
+  MeshService,
+  MeshState,
+  MeshUpdate,
+  MeshVip,
+  SelfNode,
+} from './types.ts'

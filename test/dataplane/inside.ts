@@ -1,0 +1,145 @@
+// Runs inside a network namespace of the lab and does what the test says on stdin, a JSON line each: a node's data plane, a task, or a client.
+import { createSocket } from 'node:dgram'
+import { connect, createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+import {
+  applyMeshUpdate,
+  createDataPlane,
+  createLinuxKernel,
+  type DataPlane,
+  emptyMeshState,
+  type LocalTask,
+  type MeshUpdate,
+} from '../../src/dataplane/index.ts'
+import { createLogger, logfmt } from '../../src/lib/index.ts'
+import { realClock } from '../../src/ports/index.ts'
+
+export interface Answer {
+  /** What the task said: `name peer-address`. */
+  readonly text?: string
+  /** ECONNREFUSED and the like. */
+  readonly error?: string
+  readonly ms: number
+}
+
+export interface LoadResult {
+  readonly ok: number
+  readonly failed: readonly string[]
+  /** How often each answer came. */
+  readonly answers: Readonly<Record<string, number>>
+}
+
+export interface Target {
+  readonly host: string
+  readonly port: number
+  readonly localPort?: number
+  readonly localAddress?: string
+}
+
+const TIMEOUT_MS = 3_000
+let plane: DataPlane | undefined
+let state = emptyMeshState
+
+const operations: Record<string, (args: never) => unknown> = {
+  start: async ({ nodeId, address }: { nodeId: string; address: string }) => {
+    const log = createLogger('warn', (level, message, fields) => console.error(logfmt('-', level, message, fields)))
+    plane = createDataPlane({ kernel: createLinuxKernel(), clock: realClock, log, nodeId, address, mode: 'auto' })
+    await plane.start()
+    return plane.status()
+  },
+  mesh: async (update: MeshUpdate) => {
+    state = applyMeshUpdate(state, { ...update, base: state.version, version: state.version + 1n })
+    const before = performance.now()
+    await plane!.update(state)
+    return performance.now() - before
+  },
+  tasks: (tasks: LocalTask[]) => plane!.setLocalTasks(tasks),
+  attach: ({ taskId, networks }: { taskId: string; networks: { networkId: string; address: string }[] }) => plane!.attach(taskId, networks),
+  detach: ({ taskId }: { taskId: string }) => plane!.detach(taskId),
+  hairpin: () => plane!.hairpin(),
+  check: () => plane!.check(),
+  counters: () => plane!.counters(),
+  conflicts: () => plane!.conflicts(),
+  stop: () => plane!.stop(),
+  teardown: () => plane!.teardown(),
+  serve,
+  tcp,
+  udp,
+  load,
+}
+
+/** A task: answers each TCP connection and each datagram with its name and the caller's address. */
+async function serve({ name, port }: { name: string; port: number }): Promise<void> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    const answer = () => `${name} ${socket.remoteAddress}\n`
+    socket.on('data', (data) => socket.write(data.toString() === 'ping' ? answer() : data))
+  })
+  await new Promise<void>((resolve) => server.listen(port, '0.0.0.0', resolve))
+  const socket = createSocket('udp4')
+  socket.on('message', (_, from) => socket.send(`${name} ${from.address}\n`, from.port, from.address))
+  await new Promise<void>((resolve) => socket.bind(port, '0.0.0.0', resolve))
+}
+
+function tcp({ host, port, localPort, localAddress }: Target): Promise<Answer> {
+  const started = performance.now()
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, localPort, localAddress })
+    const end = (answer: Omit<Answer, 'ms'>) => {
+      clearTimeout(timer)
+      if (localPort === undefined) socket.destroy()
+      else socket.resetAndDestroy() // so that the port can be used again
+      resolve({ ...answer, ms: performance.now() - started })
+    }
+    const timer = setTimeout(() => end({ error: 'TIMEOUT' }), TIMEOUT_MS)
+    socket.on('error', (error) => end({ error: (error as NodeJS.ErrnoException).code ?? error.message }))
+    socket.on('connect', () => socket.write('ping'))
+    socket.on('data', (data) => end({ text: data.toString().trim() }))
+  })
+}
+
+function udp({ host, port, localPort }: Target): Promise<Answer> {
+  const started = performance.now()
+  return new Promise((resolve) => {
+    const socket = createSocket('udp4')
+    const end = (answer: Omit<Answer, 'ms'>) => {
+      clearTimeout(timer)
+      socket.close()
+      resolve({ ...answer, ms: performance.now() - started })
+    }
+    const timer = setTimeout(() => end({ error: 'TIMEOUT' }), TIMEOUT_MS)
+    socket.on('error', (error) => end({ error: (error as NodeJS.ErrnoException).code ?? error.message }))
+    socket.on('message', (data) => end({ text: data.toString().trim() }))
+    // connected, so that an ICMP error is told
+    socket.bind(localPort ?? 0, () => socket.connect(port, host, () => socket.send('ping')))
+  })
+}
+
+/** `count` connections, `parallel` at a time, to the targets in turn. */
+async function load({ targets, count, parallel }: { targets: Target[]; count: number; parallel: number }): Promise<LoadResult> {
+  const failed: string[] = []
+  const answers: Record<string, number> = {}
+  let next = 0
+  const worker = async () => {
+    while (next < count) {
+      const target = targets[next++ % targets.length]!
+      const { text, error, ms } = await tcp(target)
+      if (text === undefined) failed.push(`${target.host}:${target.port} ${error} after ${Math.round(ms)} ms`)
+      else answers[text] = (answers[text] ?? 0) + 1
+    }
+  }
+  await Promise.all(Array.from({ length: parallel }, worker))
+  return { ok: count - failed.length, failed, answers }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, op, args } = JSON.parse(line) as { id: number; op: string; args: never }
+  // answered when done, so that operations may run side by side
+  Promise.resolve()
+    .then(() => operations[op]!(args))
+    .then(
+      (result) => console.log(JSON.stringify({ id, result: result ?? null })),
+      (error) => console.log(JSON.stringify({ id, error: String(error) })),
+    )
+}
+process.exit(0)
