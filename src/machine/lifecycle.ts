@@ -1,13 +1,14 @@
 // The life of a machine: create, start, stop, kill, remove, and the end of the whole set.
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { ShoalError } from '../lib/index.ts'
 import { cgroupDirs, cgroupLayout, cgroupPids, hierarchiesText, makeMachineCgroups, removeCgroups } from './cgroups.ts'
 import { ping } from './http.ts'
 import { ensureNetwork, networkLeftovers, plugIn, removeNetwork, switchLink } from './network.ts'
 import { isAlive, must, type ProcessRef, processRef, run, signalProcess, until, waitForEnd, withLock } from './process.ts'
 import { ensureRegistry, registryRuns, stopRegistry } from './registry.ts'
+import { outsideResolvers, resolvConf } from './resolver.ts'
 import { ensureSeed } from './seed.ts'
 import { checkMachineName, type MachineSet, machineDir, machineRunDir, machineSet } from './set.ts'
 import {
@@ -178,6 +179,7 @@ export async function downAll(options: InSet & { readonly onProgress?: (line: st
   await withLock(`${set.name}:network`, LOCK_TIMEOUT_MS, async () => {
     rmSync(set.runDir, { recursive: true, force: true })
     await removeNetwork(set)
+    if (existsSync(dirname(set.runDir)) && readdirSync(dirname(set.runDir)).length === 0) rmSync(dirname(set.runDir), { recursive: true })
   })
   rmSync(set.dataDir, { recursive: true, force: true })
   return await leftovers({ set })
@@ -251,12 +253,11 @@ async function furnish(set: MachineSet, record: MachineRecord, seed: string | un
 }
 
 /** Files that depend on how and where the machine runs now; written at each start. */
-function writeEtc(set: MachineSet, record: MachineRecord): void {
+function writeEtc(set: MachineSet, record: MachineRecord, outside: readonly string[]): void {
   const etc = join(machineDir(set, record.name), 'data/etc')
   writeFileSync(join(etc, 'hostname'), `${record.name}\n`)
   writeFileSync(join(etc, 'hosts'), `127.0.0.1 localhost\n${record.address} ${record.name}\n`)
-  // Nobody listens on the bridge's port 53, so look-ups fail at once. A server that does not answer would cost each pull 10 s (machines.md, section 2).
-  writeFileSync(join(etc, 'resolv.conf'), `nameserver ${set.gateway}\noptions timeout:1 attempts:1\n`)
+  writeFileSync(join(etc, 'resolv.conf'), resolvConf(outside, record.address))
   const daemon = {
     'data-root': '/var/lib/docker',
     'live-restore': record.liveRestore,
@@ -275,7 +276,7 @@ async function boot(set: MachineSet, name: string, readyTimeoutMs = 60_000): Pro
     const runDir = machineRunDir(set, name)
     rmSync(runDir, { recursive: true, force: true })
     mkdirSync(runDir, { recursive: true, mode: 0o755 })
-    writeEtc(set, record)
+    writeEtc(set, record, await outsideResolvers())
     await bootProcesses(set, record)
   }
   const machine = toMachine(set, getRecord(set, name))

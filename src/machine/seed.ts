@@ -1,7 +1,7 @@
 // Golden seeds: the image store of an engine that has loaded a given choice of images, kept to be hard-linked into new machines before their first start.
 // A copy takes 30-50 ms and hardly any disk; loading or pulling takes seconds each time (machines.md, section 2). Only layer files are hard-linked:
 // the engine never changes them in place, and removes only its own names of them.
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ShoalError } from '../lib/index.ts'
 import { sha256 } from './images/image.ts'
@@ -22,6 +22,7 @@ export interface SeedOptions {
 }
 
 const SEED_TIMEOUT_MS = 300_000
+const KEPT_SEEDS = 8
 
 /** The folder of the seed (`image` and `overlay2`) with these images, made if it is not there; undefined when no images are asked for. */
 export async function ensureSeed(set: MachineSet, options: SeedOptions): Promise<string | undefined> {
@@ -56,9 +57,19 @@ export async function ensureSeed(set: MachineSet, options: SeedOptions): Promise
       await must('cp', ['-al', join(store, 'overlay2'), temporary])
       renameSync(temporary, dir)
     }
+    forgetOldSeeds(set)
     await options.withEngine(`seed-${key}`, fill, take)
   })
   return dir
+}
+
+/** Changed images leave seeds behind that nobody asks for again. */
+function forgetOldSeeds(set: MachineSet): void {
+  if (!existsSync(set.seedDir)) return
+  const byAge = readdirSync(set.seedDir)
+    .map((name) => join(set.seedDir, name))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+  for (const dir of byAge.slice(KEPT_SEEDS)) rmSync(dir, { recursive: true, force: true })
 }
 
 /** The store's format belongs to the engine: another dockerd gets another seed. */

@@ -9,7 +9,7 @@ export interface MachineSet {
   /** First three octets of the /24, e.g. `10.77.0`. */
   readonly prefix: string
   readonly subnet: string
-  /** Address of the bridge: the machines' gateway, resolver (which nobody serves, so it refuses at once) and registry. */
+  /** Address of the bridge: the machines' gateway and registry. */
   readonly gateway: string
   readonly bridge: string
   readonly cgroupParent: string
