@@ -33,8 +33,8 @@ const FLOORS = {
   machine: 9,
   sim: 9,
 }
-/** cli dispatches `shoal machine` to its neighbour on the top floor. */
-const NEIGHBOURS = new Set(['cli>machine'])
+/** cli dispatches `shoal machine` to its neighbour on the top floor; api hands what is not its own to its neighbour proxy. */
+const NEIGHBOURS = new Set(['cli>machine', 'api>proxy'])
 
 /** Places where the real clock, timers and random may stand. */
 const REAL_TIME = [/^src\/ports\/real\//, /^src\/ports\/fakes\//, /^src\/cli\//, /^src\/machine\//, /^src\/sim\//]
