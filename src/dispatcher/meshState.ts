@@ -1,0 +1,282 @@
+// What the mesh has to know, as a projection of the store: peers, networks, services, endpoints, each with the version of its last change.
+import { create } from '@bufbuild/protobuf'
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../lib/index.ts'
+import { type Node, type Task, TaskState } from '../model/index.ts'
+import {
+  type MeshEndpoint,
+  MeshEndpointSchema,
+  type MeshNetwork,
+  MeshNetworkSchema,
+  type MeshPeer,
+  MeshPeerSchema,
+  type MeshService,
+  MeshServiceSchema,
+  type MeshUpdate,
+  MeshUpdateSchema,
+} from '../proto/index.ts'
+import type { Change, View } from '../store/index.ts'
+
+export type MeshKey = `${'peer' | 'network' | 'service' | 'endpoint'}/${string}`
+
+type MeshObject =
+  | { readonly kind: 'peer'; readonly value: MeshPeer }
+  | { readonly kind: 'network'; readonly value: MeshNetwork }
+  | { readonly kind: 'service'; readonly value: MeshService }
+  | { readonly kind: 'endpoint'; readonly value: MeshEndpoint }
+
+interface Entry {
+  readonly version: number
+  /** Undefined: it is gone. */
+  readonly object: MeshObject | undefined
+}
+
+const MTU_OPTION = 'com.docker.network.driver.mtu'
+
+export class MeshState {
+  /** In order of the last change, oldest first. */
+  readonly #entries = new Map<MeshKey, Entry>()
+  readonly #maxTombstones: number
+  #tombstones = 0
+  #version = 0
+  /** Who has this version or a newer one can be given the difference. */
+  #floor = 0
+
+  constructor(maxTombstones: number) {
+    this.#maxTombstones = maxTombstones
+  }
+
+  /** The commit that this state shows. */
+  get version(): number {
+    return this.#version
+  }
+
+  load(view: View): void {
+    this.#version = view.seq
+    this.#floor = view.seq
+    for (const id of view.nodes.ids()) this.#set(`peer/${id}`, view)
+    for (const id of view.networks.ids()) this.#set(`network/${id}`, view)
+    for (const id of view.services.ids()) this.#set(`service/${id}`, view)
+    for (const id of view.tasks.ids()) this.#set(`endpoint/${id}`, view)
+  }
+
+  /** Takes a commit in; the keys whose objects are different now. */
+  apply(seq: number, changes: readonly Change[], view: View): MeshKey[] {
+    this.#version = seq
+    const concerned = new Set<MeshKey>()
+    for (const change of changes) for (const key of keysOf(change, view)) concerned.add(key)
+    return [...concerned].filter((key) => this.#set(key, view))
+  }
+
+  snapshot(): MeshUpdate {
+    return this.#update(true, 0, this.#entries.keys())
+  }
+
+  delta(base: number, keys: Iterable<MeshKey>): MeshUpdate {
+    return this.#update(false, base, keys)
+  }
+
+  /** What has changed after `version`; undefined when that is not known any more. */
+  since(version: number): MeshKey[] | undefined {
+    if (version < this.#floor || version > this.#version) return undefined
+    const keys: MeshKey[] = []
+    for (const [key, entry] of this.#entries) if (entry.version > version) keys.push(key)
+    return keys
+  }
+
+  /** True when the object is not what it was. */
+  #set(key: MeshKey, view: View): boolean {
+    const object = project(key, view)
+    const before = this.#entries.get(key)
+    if (JSON.stringify(object) === JSON.stringify(before?.object)) return false
+    if (before && !before.object) this.#tombstones -= 1
+    this.#entries.delete(key) // to the end of the order
+    if (object) this.#entries.set(key, { version: this.#version, object })
+    else if (before) this.#bury(key)
+    return true
+  }
+
+  #bury(key: MeshKey): void {
+    this.#entries.set(key, { version: this.#version, object: undefined })
+    this.#tombstones += 1
+    if (this.#tombstones <= this.#maxTombstones) return
+    // Half of them at once, so that this is rare.
+    for (const [old, entry] of this.#entries) {
+      if (this.#tombstones <= this.#maxTombstones / 2) break
+      if (entry.object) continue
+      this.#entries.delete(old)
+      this.#tombstones -= 1
+      this.#floor = Math.max(this.#floor, entry.version)
+    }
+  }
+
+  #update(snapshot: boolean, base: number, keys: Iterable<MeshKey>): MeshUpdate {
+    const update = create(MeshUpdateSchema, { snapshot, base: BigInt(base), version: BigInt(this.#version) })
+    for (const key of keys) {
+      const object = this.#entries.get(key)?.object
+      if (object) add(update, object)
+      else if (!snapshot) addGone(update, key)
+    }
+    return update
+  }
+}
+
+function add(update: MeshUpdate, object: MeshObject): void {
+  switch (object.kind) {
+    case 'peer':
+      update.peers.push(object.value)
+      break
+    case 'network':
+      update.networks.push(object.value)
+      break
+    case 'service':
+      update.services.push(object.value)
+      break
+    case 'endpoint':
+      update.endpoints.push(object.value)
+      break
+  }
+}
+
+function addGone(update: MeshUpdate, key: MeshKey): void {
+  const slash = key.indexOf('/')
+  const id = key.slice(slash + 1)
+  switch (key.slice(0, slash)) {
+    case 'peer':
+      update.gonePeers.push(id)
+      break
+    case 'network':
+      update.goneNetworks.push(id)
+      break
+    case 'service':
+      update.goneServices.push(id)
+      break
+    case 'endpoint':
+      update.goneEndpoints.push(id)
+      break
+  }
+}
+
+/** Where to look after a change; bounded by what changed (a node going down or up: by its tasks). */
+function* keysOf(change: Change, view: View): Iterable<MeshKey> {
+  switch (change.table) {
+    case 'node':
+      yield `peer/${change.id}`
+      if (isUp(change.before) !== isUp(change.after)) for (const task of view.tasks.byNode(change.id)) yield `endpoint/${task.id}`
+      break
+    case 'network':
+      yield `network/${change.id}`
+      break
+    case 'service':
+      yield `service/${change.id}`
+      break
+    case 'task':
+      if (isEndpoint(change.before) || isEndpoint(change.after)) yield `endpoint/${change.id}`
+      break
+  }
+}
+
+function isUp(node: Node | undefined): boolean {
+  return node !== undefined && node.status.state !== 'down'
+}
+
+function isEndpoint(task: Task | undefined): task is Task & { serviceId: ServiceId; nodeId: NodeId } {
+  return (
+    task?.serviceId !== undefined && task.nodeId !== undefined && task.status.state === TaskState.RUNNING && task.attachments.length > 0
+  )
+}
+
+function project(key: MeshKey, view: View): MeshObject | undefined {
+  const slash = key.indexOf('/')
+  const id = key.slice(slash + 1)
+  switch (key.slice(0, slash)) {
+    case 'peer':
+      return projectPeer(view, id as NodeId)
+    case 'network':
+      return projectNetwork(view, id as NetworkId)
+    case 'service':
+      return projectService(view, id as ServiceId)
+    default:
+      return projectEndpoint(view, id as TaskId)
+  }
+}
+
+function projectPeer(view: View, id: NodeId): MeshObject | undefined {
+  const node = view.nodes.get(id)
+  if (node?.agent !== 'shoal' || !node.dataPlane.on || !node.status.address) return undefined
+  return {
+    kind: 'peer',
+    value: create(MeshPeerSchema, {
+      nodeId: id,
+      number: node.number,
+      address: node.status.address,
+      hostname: node.description?.hostname ?? '',
+    }),
+  }
+}
+
+function projectNetwork(view: View, id: NetworkId): MeshObject | undefined {
+  const network = view.networks.get(id)
+  const first = network?.subnets[0]
+  if (!network || !first || network.plane !== 'shoal' || network.predefined || network.vni === 0) return undefined
+  const { spec } = network
+  return {
+    kind: 'network',
+    value: create(MeshNetworkSchema, {
+      id,
+      name: spec.name,
+      vni: network.vni,
+      subnet: first.subnet,
+      gateway: first.gateway,
+      mtu: Number.parseInt(spec.driverOptions[MTU_OPTION] ?? '0', 10) || 0,
+      internal: spec.internal,
+      ingress: spec.ingress,
+    }),
+  }
+}
+
+function projectService(view: View, id: ServiceId): MeshObject | undefined {
+  const service = view.services.get(id)
+  if (!service?.endpoint) return undefined
+  const { spec, ports, vips } = service.endpoint
+  return {
+    kind: 'service',
+    value: create(MeshServiceSchema, {
+      id,
+      name: service.spec.name,
+      dnsrr: spec.mode === 'dnsrr',
+      vips: vips.map(({ networkId, address }) => ({ networkId, address: plainAddress(address) })),
+      ports: ports
+        .filter((port) => port.publishMode === 'ingress')
+        .map(({ protocol, publishedPort, targetPort, name }) => ({
+          protocol,
+          published: publishedPort,
+          target: targetPort,
+          name: name ?? '',
+        })),
+    }),
+  }
+}
+
+/** Only what is wanted and can be reached gets new connections; what is being shut down is announced as not serving until it has stopped. */
+function projectEndpoint(view: View, id: TaskId): MeshObject | undefined {
+  const task = view.tasks.get(id)
+  if (!isEndpoint(task)) return undefined
+  return {
+    kind: 'endpoint',
+    value: create(MeshEndpointSchema, {
+      taskId: id,
+      serviceId: task.serviceId,
+      nodeId: task.nodeId,
+      serving: task.desiredState === TaskState.RUNNING && isUp(view.nodes.get(task.nodeId)),
+      slot: task.slot,
+      addresses: task.attachments.flatMap(({ networkId, addresses, aliases }) =>
+        addresses.slice(0, 1).map((address) => ({ networkId, address: plainAddress(address), aliases: aliases?.slice() ?? [] })),
+      ),
+    }),
+  }
+}
+
+/** `10.0.0.5/24` without its prefix length. */
+function plainAddress(cidr: string): string {
+  return cidr.split('/', 1)[0]!
+}
