@@ -10,21 +10,24 @@ export function diff(
 ): KernelChange[] {
   const puts: KernelChange[] = []
   const deletes: KernelChange[] = []
-  const remade = new Set<string>() // VXLAN devices that are made anew
+  const emptied = new Set<string>() // devices whose entries the kernel throws away with the change
   for (const key of keys) {
     const before = from.get(key)
     const after = to.get(key)
     if (after && !(before && sameObject(before, after))) {
       puts.push({ op: 'put', object: after, before })
-      if (before?.kind === 'vxlan' && after.kind === 'vxlan' && !sameTunnel(before, after)) remade.add(after.name)
+      if (before?.kind === 'vxlan' && after.kind === 'vxlan' && !sameTunnel(before, after)) emptied.add(after.name)
+      // a new MAC flushes all neighbour entries, permanent ones too
+      if (before?.kind === 'bridge' && after.kind === 'bridge' && before.mac !== after.mac) emptied.add(after.name)
     } else if (before && !after) {
       deletes.push({ op: 'delete', object: before, late: before.kind === 'element' && INDEXED_MAPS.has(before.set) })
     }
   }
-  if (remade.size > 0) {
+  if (emptied.size > 0) {
     for (const [key, object] of to) {
+      if ((object.kind !== 'fdb' && object.kind !== 'neighbour') || !emptied.has(object.device)) continue
       const before = from.get(key)
-      if (object.kind === 'fdb' && remade.has(object.device) && before && sameObject(before, object)) puts.push({ op: 'put', object })
+      if (before && sameObject(before, object)) puts.push({ op: 'put', object })
     }
   }
   return [...puts, ...deletes]

@@ -124,6 +124,10 @@ export class FakeKernel implements Kernel {
     switch (object.kind) {
       case 'bridge':
         if (!before && there) throw new ShoalError('aborted', `${keyOf(object)} exists`)
+        // as the real kernel does: a new MAC flushes the neighbours
+        if (there?.kind === 'bridge' && there.mac !== object.mac) {
+          for (const [key, other] of next) if (other.kind === 'neighbour' && other.device === object.name) next.delete(key)
+        }
         break
       case 'vxlan':
         need(`bridge ${object.bridge}`)
