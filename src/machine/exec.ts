@@ -21,7 +21,7 @@ export async function machineExec(
   options: InSet & { readonly env?: Record<string, string> } = {},
 ): Promise<number> {
   const set = options.set ?? machineSet()
-  const [program, args] = enter(set, name, command.length > 0 ? command : ['bash', '-l'], options.env)
+  const [program, args] = enter(set, name, command.length > 0 ? command : loginShell(), options.env)
   // Keys like ^C reach the whole foreground group by themselves; they are the command's business, not ours.
   const ignore = () => {}
   process.on('SIGINT', ignore)
@@ -45,6 +45,11 @@ export async function machineExec(
     process.removeListener('SIGINT', ignore)
     process.removeListener('SIGQUIT', ignore)
   }
+}
+
+/** The caller's terminal is not in the machine's /dev/pts, which some programs mind; script(1) gives the shell one that is. */
+function loginShell(): string[] {
+  return process.stdin.isTTY ? ['script', '-qec', 'bash -l', '/dev/null'] : ['bash', '-l']
 }
 
 /** Like machineExec, but with the given input, and answers status and output. For scripts and tests. */
