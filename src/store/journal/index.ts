@@ -2,6 +2,7 @@
 import type { Journal } from './types.ts'
 
 export { createMemoryJournal, type MemoryJournalState } from './memory.ts'
+export { createSimJournalDisk, type SimJournalDisk, type SimJournalOptions } from './sim.ts'
 export type { CommitResult, Journal, JournalState, JournalWrite } from './types.ts'
 
 /** The journal of a single manager in this folder. The native library is loaded only where it is used. */

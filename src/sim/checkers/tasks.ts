@@ -1,0 +1,96 @@
+// Rules about the life of a task in the store.
+import { isTerminal, type Task, TaskState, taskStateName } from '../../model/index.ts'
+import type { Checker, Complain } from './types.ts'
+
+/** Observed and desired states only grow, a node once given stays, servedAt and releasedAt are set once, a running task is never just deleted. */
+export function taskLife(complain: Complain): Checker {
+  return {
+    name: 'task-life',
+    onCommit(commit, view) {
+      for (const change of commit.changes) {
+        if (change.table !== 'task') continue
+        const { before, after } = change
+        if (after && before) grows(before, after, complain)
+        else if (before) deletedInTime(before, complain, (id) => view.nodes.get(id)?.status.state)
+      }
+    },
+  }
+}
+
+function grows(before: Task, after: Task, complain: Complain): void {
+  const broken = (what: string) => complain('task-life', `task ${after.id}: ${what}`)
+  if (after.status.state < before.status.state) {
+    broken(`observed state went back from ${taskStateName(before.status.state)} to ${taskStateName(after.status.state)}`)
+  }
+  if (after.desiredState < before.desiredState) {
+    broken(`desired state went back from ${taskStateName(before.desiredState)} to ${taskStateName(after.desiredState)}`)
+  }
+  if (before.nodeId !== undefined && after.nodeId !== before.nodeId) broken(`moved from ${before.nodeId} to ${after.nodeId}`)
+  if (after.serviceId !== before.serviceId || after.slot !== before.slot) broken('changed its service or slot')
+  if (after.specVersion !== before.specVersion) broken('changed its spec')
+  if (before.servedAt !== undefined && after.servedAt !== before.servedAt) broken('servedAt changed')
+  if (before.releasedAt !== undefined && after.releasedAt !== before.releasedAt) broken('releasedAt changed')
+}
+
+/** SwarmKit's rule: a task object goes only when nothing can run for it any more. */
+function deletedInTime(task: Task, complain: Complain, nodeState: (id: NonNullable<Task['nodeId']>) => string | undefined): void {
+  const mayRun = !isTerminal(task.status.state) && task.status.state >= TaskState.ASSIGNED
+  if (!mayRun || task.nodeId === undefined) return
+  const state = nodeState(task.nodeId)
+  if (state === undefined || state === 'down') return
+  complain('task-life', `task ${task.id} was deleted while ${taskStateName(task.status.state)} on node ${task.nodeId}`)
+}
+
+/** No task is assigned to a node that is drained, paused or down, as of the commit that assigns it. */
+export function assignment(complain: Complain): Checker {
+  return {
+    name: 'assignment',
+    onCommit(commit, view) {
+      for (const change of commit.changes) {
+        if (change.table !== 'task' || !change.after) continue
+        const { before, after } = change
+        if (after.nodeId === undefined || after.status.state < TaskState.ASSIGNED) continue
+        if (before && before.status.state >= TaskState.ASSIGNED) continue
+        const node = view.nodes.get(after.nodeId)
+        // A node that changed in the very same commit was fit a transaction earlier.
+        const changed = commit.changes.some((other) => other.table === 'node' && other.id === after.nodeId)
+        if (changed) continue
+        if (!node) complain('assignment', `task ${after.id} was assigned to node ${after.nodeId}, which is not there`)
+        else if (node.spec.availability !== 'active') {
+          complain('assignment', `task ${after.id} was assigned to ${after.nodeId}, which is ${node.spec.availability}`)
+        } else if (node.status.state === 'down') complain('assignment', `task ${after.id} was assigned to ${after.nodeId}, which is down`)
+      }
+    },
+  }
+}
+
+/** Dead tasks of a slot stay within the retention limit, given some time to reap. */
+export function history(complain: Complain, slack = 12): Checker {
+  return {
+    name: 'history',
+    onCommit(commit, view) {
+      const limit = view.cluster?.spec.taskHistoryRetentionLimit ?? 5
+      for (const change of commit.changes) {
+        if (change.table !== 'task' || change.before || !change.after) continue
+        const { serviceId, slot, nodeId } = change.after
+        if (serviceId === undefined) continue
+        const siblings =
+          slot > 0 ? view.tasks.bySlot(serviceId, slot) : [...view.tasks.byService(serviceId)].filter((task) => task.nodeId === nodeId)
+        let dead = 0
+        for (const task of siblings) if (isTerminal(task.status.state)) dead += 1
+        if (dead > limit + slack) complain('history', `slot ${slot} of ${serviceId} keeps ${dead} dead tasks; the limit is ${limit}`)
+      }
+    },
+    atEnd(view) {
+      const limit = view.cluster?.spec.taskHistoryRetentionLimit ?? 5
+      const dead = new Map<string, number>()
+      for (const task of view.tasks.values()) {
+        if (!isTerminal(task.status.state)) continue
+        const key = `${task.serviceId}/${task.slot || task.nodeId}`
+        const count = (dead.get(key) ?? 0) + 1
+        dead.set(key, count)
+        if (count > limit + 1) complain('history', `${key} keeps ${count} dead tasks at rest; the limit is ${limit}`)
+      }
+    },
+  }
+}
