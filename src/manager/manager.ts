@@ -38,9 +38,15 @@ export interface Manager {
 /** Rejects when the port is taken. */
 export async function startManager(deps: ManagerDeps): Promise<Manager> {
   const { store, clock, random, log, issuer } = deps
-  const dispatcher = createDispatcher({ store, clock, random, logger: log })
+  const dispatcher = createDispatcher({
+    store,
+    clock,
+    random,
+    logger: log,
+    self: () => ({ nodeId: deps.identity().nodeId, address: deps.advertise }),
+  })
   const runner = createRunner({ store, clock, random, log })
-  const control = createControl({ store, clock, random })
+  const control = createControl({ store, random })
   const server = await deps.rpc.serve(deps.listen, deps.identity, [
     ...caRoutes({ store, issuer, clock, random, logger: log }),
     ...dispatcher.routes(),

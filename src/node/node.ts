@@ -56,8 +56,6 @@ export interface NodeDeps {
   readonly openJournal: () => Promise<Journal>
   readonly removeJournal: () => Promise<void>
   readonly createAgent: (setup: AgentSetup) => Agent
-  /** A certificate that stock engines and the CLI see as proof: nothing to do for it here. */
-  readonly daemonVersion: string
 }
 
 export interface SwarmNode extends LocalNode {

@@ -1,0 +1,155 @@
+// The composition root of shoald: real clock, disk, engine, kernel and network put together.
+import { mkdir, rm } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
+import { type Agent, createAgent } from '../agent/index.ts'
+import { createApi, serveApi } from '../api/index.ts'
+import { realIssuer } from '../ca/index.ts'
+import { createDataPlane, createLinuxKernel } from '../dataplane/index.ts'
+import { createDockerEngine } from '../engine/index.ts'
+import { createLogger, errorText, type Logger, logfmt, rfc3339 } from '../lib/index.ts'
+import { type AgentSetup, createNode, type InterfaceAddress, type SwarmNode } from '../node/index.ts'
+import { createDisk, realClock, realRandom } from '../ports/index.ts'
+import { openLmdbJournal } from '../store/index.ts'
+import { createWireRpc } from '../wire/index.ts'
+import { lockState, type StateLock, writePidFile } from './lock.ts'
+import type { DaemonOptions } from './options.ts'
+import { VERSION } from './version.ts'
+
+/** SIGTERM must end the process within 20 s; what hangs is left behind after this. */
+const STOP_LIMIT_MS = 15_000
+
+export interface Daemon {
+  stop(): Promise<void>
+}
+
+/** Rejects when the state is in use, a socket is taken, or the state cannot be read. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const log = createLogger(options.logLevel, (level, message, fields) =>
+    process.stderr.write(`${logfmt(rfc3339(realClock.now()), level, message, fields)}\n`),
+  )
+  const cleanUp: (() => Promise<void>)[] = []
+  const stop = async () => {
+    for (const step of cleanUp.splice(0).reverse()) await step().catch((error) => log.error('stopping', { error: errorText(error) }))
+  }
+  const held = (lock: StateLock) => cleanUp.push(() => lock.release())
+  try {
+    held(await lockState(options.stateDir))
+    if (options.pidFile) held(await writePidFile(options.pidFile))
+    const node = composeNode(options, log)
+    let ready = false
+    const api = createApi({
+      node,
+      engineSocket: options.engineSocket,
+      ownSocket: ownSocket(options),
+      clock: realClock,
+      log,
+      ready: () => ready,
+      version: VERSION,
+    })
+    const server = await serveApi(api, options.hosts)
+    cleanUp.push(() => server.close())
+    cleanUp.push(() => node.stop())
+    // A swarm that does not come up must not take the engine's API away: `info` shows the error, `swarm leave --force` still works.
+    await node.start().catch((error) => log.error('could not go on with the swarm', { error: errorText(error) }))
+    ready = true
+    log.info('shoald is ready', { version: VERSION, pid: process.pid, hosts: options.hosts.join(' ') })
+    return { stop: () => bounded(stop(), log) }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+function composeNode(options: DaemonOptions, log: Logger): SwarmNode {
+  const rpc = createWireRpc({ logger: log })
+  const disk = createDisk(options.stateDir)
+  const journalFolder = join(options.stateDir, 'store')
+  const socket = ownSocket(options)
+  const engine = createDockerEngine({
+    host: `unix://${options.engineSocket}`,
+    clock: realClock,
+    log,
+    filesDir: join(options.stateDir, 'files'),
+    // what mounts Docker's socket (Portainer, Traefik) must see the swarm
+    rewriteMountSource: (source) => (socket && /^\/(var\/)?run\/docker\.sock$/.test(source) ? socket : source),
+  })
+
+  const makeAgent = (setup: AgentSetup): Agent => {
+    const dataPlane = createDataPlane({
+      kernel: createLinuxKernel(),
+      clock: realClock,
+      log,
+      nodeId: setup.nodeId,
+      address: setup.address,
+      mode: options.dataPlane,
+    })
+    const agent = createAgent({
+      clock: realClock,
+      random: realRandom,
+      rpc,
+      engine,
+      disk,
+      log,
+      issuer: realIssuer,
+      dataPlane,
+      daemonVersion: VERSION,
+      ...setup,
+    })
+    return {
+      ...agent,
+      connected: () => agent.connected(),
+      status: () => agent.status(),
+      async start() {
+        await dataPlane.start()
+        await agent.start()
+      },
+      async stop() {
+        await agent.stop()
+        await dataPlane.stop()
+      },
+      async destroy() {
+        await agent.destroy()
+        await dataPlane.teardown()
+      },
+    }
+  }
+
+  return createNode({
+    disk,
+    clock: realClock,
+    random: realRandom,
+    log,
+    rpc,
+    issuer: realIssuer,
+    addresses: ipv4Addresses,
+    defaultAdvertise: options.defaultAdvertise,
+    openJournal: async () => {
+      await mkdir(options.stateDir, { recursive: true, mode: 0o700 })
+      return openLmdbJournal(journalFolder)
+    },
+    removeJournal: () => rm(journalFolder, { recursive: true, force: true }),
+    createAgent: makeAgent,
+  })
+}
+
+/** The first unix socket that we serve. */
+function ownSocket(options: DaemonOptions): string | undefined {
+  return options.hosts.find((host) => host.startsWith('unix://'))?.slice('unix://'.length)
+}
+
+function ipv4Addresses(): InterfaceAddress[] {
+  return Object.entries(networkInterfaces()).flatMap(([device, addresses]) =>
+    (addresses ?? []).filter(({ family }) => family === 'IPv4').map(({ address, internal }) => ({ device, address, loopback: internal })),
+  )
+}
+
+async function bounded(stopping: Promise<void>, log: Logger): Promise<void> {
+  const limit = new AbortController()
+  const late = realClock.sleep(STOP_LIMIT_MS, limit.signal).then(
+    () => log.error('stopping takes too long: the rest is left behind'),
+    () => {},
+  )
+  await Promise.race([stopping, late])
+  limit.abort()
+}
