@@ -40,20 +40,19 @@ const FOR_TESTS = [
 export function ensureNpm(say = console.log) {
   const state = npmState()
   if (state === 'ready') return false
-  // `npm ci` begins by deleting node_modules, so it is only for when there are none: other processes may be running from them.
-  const command = state === 'missing' ? 'ci' : 'install'
-  say(`Installing npm packages (npm ${command}) ...`)
-  const result = spawnSync('npm', [command, '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  if (result.status !== 0 || !existsSync(pinnedNode)) {
-    throw new SetupError(
-      `npm ${command} did not succeed.`,
-      `Look at its messages above; then run it by hand:\n  cd ${root} && npm ${command}`,
-    )
+  say('Installing npm packages ...')
+  const npm = (...words) => {
+    const args = [...words, '--no-audit', '--no-fund', '--loglevel=error']
+    const result = spawnSync('npm', args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' })
+    const done = result.status === 0 && existsSync(pinnedNode)
+    return { done, said: `${result.error?.message ?? ''}${result.stdout ?? ''}${result.stderr ?? ''}`.trim() }
   }
-  return true
+  // `npm ci` begins by deleting node_modules, so it is only for when there are none: other processes may be running from them.
+  if (state === 'missing' && npm('ci').done) return true
+  // A registry that lacks the optional packages of other platforms makes `ci` refuse the lock file; `install` takes the same versions from it.
+  const { done, said } = npm('install', '--no-save')
+  if (done) return true
+  throw new SetupError(`npm could not install the packages:\n${said}`, `Try it by hand:\n  cd ${root} && npm ci`)
 }
 
 /** Installs the Debian packages that are missing. Answers true when something was done; throws SetupError when something is missing after all. */
