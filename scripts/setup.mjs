@@ -15,7 +15,7 @@ export const pinnedNode = path.join(root, 'node_modules/.bin/node')
 /** What machines need: a program to look for, the package that brings it, and what it is for. */
 const NEEDED = [
   { program: 'dockerd', packages: ['docker.io'], why: 'the container engine' },
-  { program: 'docker', packages: ['docker-cli', 'docker.io'], why: 'the docker command line' },
+  { program: 'docker', packages: ['docker.io', 'docker-cli'], why: 'the docker command line' },
   { program: 'containerd', packages: ['containerd'], why: 'the container engine' },
   { program: 'runc', packages: ['runc'], why: 'the container engine' },
   { program: 'nft', packages: ['nftables'], why: 'address translation and the routing mesh' },
@@ -64,13 +64,15 @@ export function ensureSystem({ tests = false, say = console.log } = {}) {
   if (!apt || process.getuid?.() !== 0) {
     if (required.length === 0) return false
     const list = missing.map((tool) => `  ${(tool.program ?? tool.file).padEnd(16)} ${tool.why}`).join('\n')
-    const packages = [...new Set(missing.map((tool) => tool.packages.at(-1)))].join(' ')
+    const packages = [...new Set(missing.map(debianName))].join(' ')
     const how = apt
       ? `Install them with this command, then run this again:\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages}`
       : `This is no Debian system: install them with its own package manager (Debian's names: ${packages}), then run this again.`
     throw new SetupError(`Missing on this computer:\n${list}`, how)
   }
-  say(`Installing Debian packages: ${missing.map((tool) => `${tool.packages[0]} (${tool.why})`).join(', ')} ...`)
+  say('Installing Debian packages:')
+  const reasons = new Map([...missing].reverse().map((tool) => [debianName(tool), tool.why]))
+  for (const [name, why] of [...reasons].reverse()) say(`  ${name.padEnd(16)} ${why}`)
   const withoutStarting = forbidServices()
   try {
     installTools(missing, say)
@@ -81,7 +83,7 @@ export function ensureSystem({ tests = false, say = console.log } = {}) {
   for (const tool of still.filter((tool) => tool.optional)) say(`Going on without ${tool.packages[0]} (${tool.why}).`)
   const fatal = still.filter((tool) => !tool.optional)
   if (fatal.length > 0) {
-    const packages = fatal.map((tool) => tool.packages.at(-1)).join(' ')
+    const packages = fatal.map(debianName).join(' ')
     throw new SetupError(`These could not be installed: ${packages}`, `Try by hand:\n  apt-get update && apt-get install ${packages}`)
   }
   return true
@@ -89,11 +91,17 @@ export function ensureSystem({ tests = false, say = console.log } = {}) {
 
 /** What is missing, for people. */
 export function missingTools(tests) {
-  return [...NEEDED, ...(tests ? FOR_TESTS : [])].filter((tool) => {
-    if (tool.file) return !existsSync(tool.file)
-    const found = findProgram(tool.program)
-    return !found || (tool.ok && !tool.ok(found))
-  })
+  return [...NEEDED, ...(tests ? FOR_TESTS : [])].filter(isMissing)
+}
+
+function isMissing(tool) {
+  if (tool.file) return !existsSync(tool.file)
+  const found = findProgram(tool.program)
+  return !found || (tool.ok && !tool.ok(found))
+}
+
+function debianName(tool) {
+  return tool.packages[0]
 }
 
 export class SetupError extends Error {
@@ -110,13 +118,14 @@ function installTools(tools, say) {
       encoding: 'utf8',
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     })
-  const installOne = (tool) => tool.packages.some((name) => install([name]).status === 0)
-  const all = () => install([...new Set(tools.map((tool) => tool.packages.at(-1)))]).status === 0
-  if (all()) return
-  say('Refreshing the package lists (apt-get update) ...')
-  spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore' })
-  if (all()) return
-  for (const tool of tools) if (!installOne(tool) && !tool.optional) say(`${tool.packages.at(-1)}: apt-get could not install it`)
+  const all = () => install([...new Set(tools.map(debianName))]).status === 0
+  if (!all()) {
+    say('Refreshing the package lists (apt-get update) ...')
+    spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore' })
+    all()
+  }
+  // one by one, so that one that cannot be had does not keep the others away; newer Debians have the docker command line in a package of its own
+  for (const tool of tools.filter(isMissing)) tool.packages.some((name) => install([name]).status === 0 && !isMissing(tool))
 }
 
 /** Debian starts what it installs; nothing here needs the computer's own dockerd or registry to run. Answers how to allow it again. */

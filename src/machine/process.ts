@@ -124,14 +124,12 @@ export async function until(condition: () => boolean | Promise<boolean>, timeout
  * socket: the kernel gives it back when the holder dies, so there are no stale lock files.
  */
 export async function withLock<T>(name: string, timeoutMs: number, action: () => Promise<T>): Promise<T> {
-  const server = createServer()
+  let server = createServer()
   const take = () =>
     new Promise<boolean>((resolve, reject) => {
+      server = createServer() // one that failed to listen keeps its listeners
       server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)))
-      server.listen(`\0shoal-machine-lock:${name}`, () => {
-        server.removeAllListeners('error')
-        resolve(true)
-      })
+      server.listen(`\0shoal-machine-lock:${name}`, () => resolve(true))
     })
   if (!(await until(take, timeoutMs, 25))) {
     throw new ShoalError('deadline-exceeded', `another process has held the lock "${name}" for ${timeoutMs / 1000} s`, {
