@@ -36,6 +36,8 @@ const OBJECTS: readonly KernelObject[] = [
   { kind: 'element', family: 'ip', table: 'shoal', set: 'sctpport', key: '9999', value: 'goto sctp1' },
   { kind: 'element', family: 'ip', table: 'shoal', set: 'hairpin', key: '10.0.0.11 . 10.0.0.11', value: '' },
   { kind: 'element', family: 'ip', table: 'shoal', set: 'internal', key: '"ov-ingress"', value: '' },
+  { kind: 'element', family: 'ip', table: 'shoal', set: 'published', key: '6 . 8080', value: '' },
+  { kind: 'element', family: 'ip', table: 'shoal', set: 'published', key: '132 . 9999', value: '' },
   { kind: 'element', family: 'ip', table: 'shoal', set: 'nodemark', key: '02:42:64:40:01:02', value: '0x4d000102' },
   { kind: 'element', family: 'ip', table: 'shoal', set: 'nodezone', key: '02:42:64:40:01:02', value: '258' },
   { kind: 'element', family: 'ip', table: 'shoal', set: 'markmac', key: '0x4d000102', value: '02:42:64:40:01:02' },

@@ -1,6 +1,6 @@
 // Runs inside a network namespace of the lab and does what the test says on stdin, a JSON line each: a node's data plane, a task, or a client.
 import { createSocket } from 'node:dgram'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import {
   applyMeshUpdate,
@@ -66,6 +66,8 @@ const operations: Record<string, (args: never) => unknown> = {
   tcp,
   udp,
   load,
+  hold,
+  poke,
 }
 
 /** A task: answers each TCP connection and each datagram with its name and the caller's address. */
@@ -75,10 +77,10 @@ async function serve({ name, port }: { name: string; port: number }): Promise<vo
     const answer = () => `${name} ${socket.remoteAddress}\n`
     socket.on('data', (data) => socket.write(data.toString() === 'ping' ? answer() : data))
   })
-  await new Promise<void>((resolve) => server.listen(port, '0.0.0.0', resolve))
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '0.0.0.0', resolve))
   const socket = createSocket('udp4')
   socket.on('message', (_, from) => socket.send(`${name} ${from.address}\n`, from.port, from.address))
-  await new Promise<void>((resolve) => socket.bind(port, '0.0.0.0', resolve))
+  await new Promise<void>((resolve, reject) => socket.once('error', reject).bind(port, '0.0.0.0', resolve))
 }
 
 function tcp({ host, port, localPort, localAddress }: Target): Promise<Answer> {
@@ -130,6 +132,37 @@ async function load({ targets, count, parallel }: { targets: Target[]; count: nu
   }
   await Promise.all(Array.from({ length: parallel }, worker))
   return { ok: count - failed.length, failed, answers }
+}
+
+let held: Socket | undefined
+
+/** Opens a connection and keeps it. */
+function hold({ host, port }: Target): Promise<string> {
+  return new Promise((resolve, reject) => {
+    held = connect({ host, port })
+    held.once('error', reject)
+    held.once('connect', () => {
+      held!.off('error', reject)
+      resolve('connected')
+    })
+  })
+}
+
+/** Asks on the kept connection. */
+function poke(): Promise<string> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve('TIMEOUT'), TIMEOUT_MS)
+    const end = (text: string) => {
+      clearTimeout(timer)
+      held!.removeAllListeners()
+      held!.on('error', () => {})
+      resolve(text)
+    }
+    held!.once('error', (error) => end((error as NodeJS.ErrnoException).code ?? error.message))
+    held!.once('close', () => end('CLOSED'))
+    held!.once('data', (data) => end(data.toString().trim()))
+    held!.write('ping')
+  })
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

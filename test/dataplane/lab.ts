@@ -58,7 +58,7 @@ export interface Host {
   readonly number: number
   readonly address: string
   readonly namespace: string
-  readonly plane: Inside
+  plane: Inside
 }
 
 export class Lab {
@@ -108,6 +108,12 @@ export class Lab {
   async down(): Promise<void> {
     for (const program of this.#inside) await program.kill()
     this.#sweep()
+  }
+
+  /** Ends a host's data plane as kill -9 does, and starts another process for it. */
+  async restart(host: Host): Promise<void> {
+    await host.plane.kill()
+    host.plane = this.program(host.namespace)
   }
 
   program(namespace: string): Inside {

@@ -58,7 +58,9 @@ export function linkBatches(changes: readonly KernelChange[]): LinkBatches {
 function bridgeLines({ name, mac, mtu }: BridgeObject, before: KernelObject | undefined): string[] {
   return [
     ...(before ? [] : [`link add ${name} type bridge`]),
-    `link set dev ${name} address ${mac} alias ${ALIAS}`,
+    // setting the address, even to what it is, flushes all neighbours
+    ...(before?.kind === 'bridge' && before.mac === mac ? [] : [`link set dev ${name} address ${mac}`]),
+    `link set dev ${name} alias ${ALIAS}`,
     // per bridge, so that the sysctl for all bridges of the host stays as it is
     `link set dev ${name} type bridge nf_call_iptables 1`,
     `link set dev ${name} mtu ${mtu} up`,

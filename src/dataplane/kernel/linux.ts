@@ -23,8 +23,8 @@ import { probeKernel } from './probe.ts'
 
 const LOCK = 'shoal-dataplane'
 const FAMILIES = ['ip', 'bridge'] as const
-/** More at once only fight for the cores. */
-const CONNTRACK_PARALLEL = 4
+const FEW_ADDRESSES = 4
+const DELETE_ATTEMPTS = 5
 
 /** The kernel of the network namespace that this process is in. */
 export function createLinuxKernel(): Kernel {
@@ -203,24 +203,28 @@ async function writeSysctl({ name, value }: SysctlObject): Promise<void> {
 }
 
 async function forgetFlows(changes: readonly KernelChange[]): Promise<void> {
-  const filters = changes.flatMap((change) => {
-    if (change.op === 'forgetAddress')
-      return [
-        ['--reply-src', change.address],
-        ['--orig-src', change.address],
-      ]
-    if (change.op === 'forgetMark') return [['--mark', `${change.mark}/0xffffffff`]]
-    return []
-  })
-  for (let i = 0; i < filters.length; i += CONNTRACK_PARALLEL) {
-    await Promise.all(filters.slice(i, i + CONNTRACK_PARALLEL).map(deleteFlows))
+  const addresses = changes.filter((change) => change.op === 'forgetAddress').map((change) => change.address)
+  for (const address of addresses.length > FEW_ADDRESSES ? await withFlows(addresses) : addresses) {
+    await deleteFlows(['--reply-src', address])
+    await deleteFlows(['--orig-src', address])
   }
+  for (const change of changes) if (change.op === 'forgetMark') await deleteFlows(['--mark', `${change.mark}/0xffffffff`])
+}
+
+/** Those of the addresses that occur in the connection table: one look is cheaper than many deletes. */
+async function withFlows(addresses: readonly string[]): Promise<readonly string[]> {
+  const listing = await mustRun('conntrack', ['-L', '-f', 'ipv4'])
+  const found = new Set(Array.from(listing.matchAll(/ src=(\S+)/g), (match) => match[1]))
+  return addresses.filter((address) => found.has(address))
 }
 
 async function deleteFlows(filter: readonly string[]): Promise<void> {
-  const { code, stderr } = await runTool('conntrack', ['-D', '-f', 'ipv4', ...filter])
-  // it exits with 1 when nothing matched; an entry that ends by itself meanwhile is no failure either
-  if (code !== 0 && !/flow entries have been deleted|No such file or directory/.test(stderr)) {
+  for (let attempt = 1; ; attempt++) {
+    const { code, stderr } = await runTool('conntrack', ['-D', '-f', 'ipv4', ...filter])
+    // it exits with 1 when nothing matched
+    if (code === 0 || /flow entries have been deleted/.test(stderr)) return
+    // it stops at an entry that ended by itself meanwhile
+    if (attempt < DELETE_ATTEMPTS && /such conntrack doesn't exist/.test(stderr)) continue
     throw new ShoalError('aborted', `conntrack -D ${filter.join(' ')} failed: ${firstLines(stderr)}`)
   }
 }

@@ -15,7 +15,7 @@ import {
   withPrefix,
 } from '../names.ts'
 import type { MeshEndpoint, MeshNetwork, MeshPeer, MeshService, SelfNode } from '../types.ts'
-import { forwardRules, guardTable, meshTable, publishedProtocols, TABLE } from './rules.ts'
+import { forwardRules, guardTable, meshTable, PROTOCOL_NUMBERS, publishedProtocols, TABLE } from './rules.ts'
 
 /** What the pieces share: this node, the networks that are needed on it, and where the peers are. */
 export interface PlanContext {
@@ -106,6 +106,7 @@ function portElements(context: PlanContext, service: MeshService, serving: Reado
     const name = protocols.find((known) => known === protocol)
     if (!name || published === 0) return []
     return [
+      element('published', `${PROTOCOL_NUMBERS[name]} . ${published}`),
       element(`${name}port`, String(published), verdict(name, backends.length)),
       ...backends.map((address, i) => element(`${name}ep`, `${published} . ${i}`, `${address} . ${target}`)),
     ]

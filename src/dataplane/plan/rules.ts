@@ -5,6 +5,9 @@ import { hexMark, INGRESS_BRIDGE, INGRESS_VXLAN, MESH_MARK, MESH_MASK, REFUSE_MA
 
 export const TABLE = 'shoal'
 
+/** As nft lists them in the set `published`. */
+export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const
+
 /** Protocols of published ports: their maps `<name>port` (port -> chain) and `<name>ep` (port and index -> endpoint). */
 export type PublishedProtocol = 'tcp' | 'udp' | 'sctp'
 
@@ -42,6 +45,7 @@ export function meshTable(features: KernelFeatures, chains: number): TableObject
     { kind: 'map', name: 'vipep', type: 'typeof ip daddr . numgen inc mod 2 : ip daddr' },
     { kind: 'set', name: 'hairpin', type: 'type ipv4_addr . ipv4_addr' },
     { kind: 'set', name: 'internal', type: 'type ifname' },
+    { kind: 'set', name: 'published', type: 'type inet_proto . inet_service' },
     { kind: 'map', name: 'nodemark', type: 'type ether_addr : mark' },
     { kind: 'map', name: 'nodezone', type: 'typeof ether saddr : ct zone' },
     { kind: 'map', name: 'markmac', type: 'type mark : ether_addr' },
@@ -77,7 +81,13 @@ export function meshTable(features: KernelFeatures, chains: number): TableObject
     {
       name: 'pre',
       hook: 'type nat hook prerouting priority -110; policy accept;', // before Docker's own at -100
-      rules: ['iifname . ip daddr vmap @vip', 'iifname @internal return', ...published],
+      rules: [
+        'iifname . ip daddr vmap @vip',
+        // internal networks have no way out, not even to published ports
+        'iifname @internal fib daddr type local meta l4proto . th dport @published goto none',
+        'iifname @internal return',
+        ...published,
+      ],
     },
     { name: 'out', hook: 'type nat hook output priority -110; policy accept;', rules: published },
     {
