@@ -25,6 +25,8 @@ export function forward(
     const headers = endToEnd(req.rawHeaders, ...(body ? ['content-length'] : []), 'expect')
     if (body) headers.push('Content-Length', String(body.length))
     else if (req.headers['transfer-encoding'] !== undefined) headers.push('Transfer-Encoding', 'chunked')
+    // Said outright, or an empty body would go out chunked, which dockerd takes for a body (container start refuses it).
+    else if (req.headers['content-length'] === undefined && mayHaveBody(req.method)) headers.push('Content-Length', '0')
     const upstream = engine.open({ method: req.method ?? 'GET', path, headers })
     res.on('close', () => {
       if (!res.writableFinished) upstream.destroy()
@@ -52,4 +54,8 @@ export function forward(
       req.on('error', () => upstream.destroy())
     }
   })
+}
+
+export function mayHaveBody(method: string | undefined): boolean {
+  return method === 'POST' || method === 'PUT' || method === 'PATCH'
 }

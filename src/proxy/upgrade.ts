@@ -4,6 +4,7 @@ import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type Logger, ShoalError } from '../lib/index.ts'
 import type { EngineClient } from './engineClient.ts'
+import { mayHaveBody } from './forward.ts'
 import { endToEnd } from './headers.ts'
 
 /** Bodies of requests that upgrade are small JSON objects. */
@@ -17,6 +18,7 @@ export async function upgrade(engine: EngineClient, log: Logger, req: IncomingMe
   const { body, rest } = await takeBody(req, client, head)
   const headers = endToEnd(req.rawHeaders)
   headers.push('Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? 'tcp')
+  if (req.headers['content-length'] === undefined && mayHaveBody(req.method)) headers.push('Content-Length', '0')
   const upstream = engine.open({ method: req.method ?? 'POST', path: req.url ?? '/', headers })
   await new Promise<void>((resolve, reject) => {
     client.on('error', () => upstream.destroy())
