@@ -103,7 +103,6 @@ export class SimHost {
           issuer,
           kernel: process.gated<FakeKernel>(this.kernel),
         }),
-      daemonVersion: 'sim',
     })
     this.process = process
     this.node = node

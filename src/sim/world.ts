@@ -47,6 +47,7 @@ export class World implements WorldFacts {
   #lastView: View | undefined
   #joinToken: string | undefined
   commits = 0
+  containersStarted = 0
   operations = { asked: 0, done: 0, refused: 0 }
 
   constructor(options: WorldOptions) {
@@ -454,6 +455,7 @@ export class World implements WorldFacts {
       taskName: labels[LABEL.name] ?? '',
     }
     this.#runningContainers[host.index]!.set(containerId, change)
+    this.containersStarted += 1
     this.trace.note(`host ${host.index} runs ${change.taskName}`)
     for (const checker of this.#checkers) checker.onContainer?.(host.index, change)
   }
