@@ -1,0 +1,53 @@
+// The real terminal, environment, files and clock behind the command line.
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Io, Output } from './io.ts'
+
+const DEFAULT_COLUMNS = 80
+const INTERRUPTED_STATUS = 130
+
+export function realIo(): Io {
+  const interrupt = new AbortController()
+  let interruptions = 0
+  process.on('SIGINT', () => {
+    interruptions += 1
+    // Nobody who presses Ctrl-C twice wants to wait for anything.
+    if (interruptions > 1) process.exit(INTERRUPTED_STATUS)
+    interrupt.abort()
+    setTimeout(() => process.exit(INTERRUPTED_STATUS), 500).unref()
+  })
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      // `shoal ... | head` closes our output: that is an end, not a failure to report.
+      process.exit(error.code === 'EPIPE' ? 0 : 1)
+    })
+  }
+  return {
+    stdout: output(process.stdout),
+    stderr: output(process.stderr),
+    env: process.env,
+    readStdin: async () => {
+      const chunks: Buffer[] = []
+      for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk)
+      return Buffer.concat(chunks)
+    },
+    readFile: (path) => readFile(path),
+    exists: existsSync,
+    now: Date.now,
+    sleep: async (milliseconds, signal) => {
+      await delay(milliseconds, undefined, { signal })
+    },
+    interrupted: interrupt.signal,
+  }
+}
+
+function output(stream: NodeJS.WriteStream): Output {
+  return {
+    write: (text) => {
+      stream.write(text)
+    },
+    isTTY: stream.isTTY === true,
+    columns: stream.columns || DEFAULT_COLUMNS,
+  }
+}

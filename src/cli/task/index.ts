@@ -1,0 +1,20 @@
+// `shoal task`: single tasks, which the docker CLI only shows through `docker inspect`.
+import { type Noun, SOME_ARGS } from '../command.ts'
+import { INSPECT_FORMAT } from '../flags/index.ts'
+import { inspectAll } from '../format/index.ts'
+
+export const task: Noun = {
+  name: 'task',
+  short: 'Manage Swarm tasks',
+  commands: [
+    {
+      name: 'inspect',
+      usage: '[OPTIONS] TASK [TASK...]',
+      short: 'Display detailed information on one or more tasks',
+      flags: [INSPECT_FORMAT],
+      args: SOME_ARGS,
+      run: ({ io, client, flags, args }) =>
+        inspectAll(io, args, flags.string('format'), (name) => client.requestText('GET', `/tasks/${encodeURIComponent(name)}`)),
+    },
+  ],
+}
