@@ -77,7 +77,7 @@ export function drawWorkload(options: WorkloadOptions): readonly TimedOp[] {
   const { random, durationMs, services, hosts } = options
   const ops: TimedOp[] = []
   const at = () => Math.floor(random.float() * durationMs)
-  const name = () => `s${random.int(services)}`
+  const name = () => `s${random.int(Math.max(1, services))}`
   const host = () => random.int(hosts)
 
   for (let index = 0; index < services; index += 1) {

@@ -136,7 +136,7 @@ export class World implements WorldFacts {
       this.#entered(0, node)
     })
     for (const host of this.hostList.slice(1)) host.boot((node, process) => this.#join(host, node, process))
-    const ready = () => this.violations.length > 0 || (this.view()?.nodes.size === this.hosts && this.#allReady())
+    const ready = () => this.violations.length > 0 || (this.hostList.every((host) => host.nodeId !== undefined) && this.#allReady())
     return this.clock.runUntil(ready, 120_000)
   }
 
