@@ -30,7 +30,7 @@ export function cgroupLayout(): CgroupLayout {
     const [, at = '', type, mountOptions = ''] = line.split(' ')
     if (type !== 'cgroup' && type !== 'cgroup2') continue
     const dir = at.startsWith(`${ROOT}/`) ? at.slice(ROOT.length + 1) : ''
-    if (dir === '' || dir.includes('/')) continue
+    if (dir === '' || dir.includes('/') || hierarchies.some((one) => one.dir === dir)) continue // a mount over a mount is listed twice
     const known = mountOptions.split(',').filter((option) => controllers.has(option) || option.startsWith('name='))
     if (type === 'cgroup' && known.length === 0) continue
     const named = known.some((option) => option.startsWith('name='))

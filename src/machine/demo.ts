@@ -4,6 +4,7 @@ import { machineRun } from './exec.ts'
 import { call, fetchPage, getJson } from './http.ts'
 import { createMachine, downAll } from './lifecycle.ts'
 import { until } from './process.ts'
+import { machineSet } from './set.ts'
 import type { Machine } from './state.ts'
 
 const MANAGER = 'mgr1'
@@ -38,11 +39,20 @@ async function bringUp(engineSwarm: boolean): Promise<number> {
   const report = reporter()
   console.log(`${bold('Shoal')}  a swarm of three machines on this computer${engineSwarm ? " (the engines' own swarm mode)" : ''}\n`)
   const onProgress = once((line) => report('images', line))
+  const set = machineSet()
   const [manager, ...workers] = await Promise.all(
-    [MANAGER, ...WORKERS].map((name) => createMachine(name, { engineOnly: engineSwarm, liveRestore: !engineSwarm, onProgress })),
+    [MANAGER, ...WORKERS].map((name, i) =>
+      createMachine(name, { set, address: `${set.prefix}.${11 + i}`, engineOnly: engineSwarm, liveRestore: !engineSwarm, onProgress }),
+    ),
   )
   if (!manager) throw new ShoalError('internal', 'no manager')
   const machines = [manager, ...workers]
+  const other = machines.find((machine) => machine.engineOnly !== engineSwarm)
+  if (other) {
+    throw new ShoalError('failed-precondition', `${other.name} is there already, made ${other.engineOnly ? 'without' : 'with'} shoald`, {
+      next: 'Remove the machines first: npm run demo -- --down',
+    })
+  }
   report('machines', machines.map((machine) => `${machine.name} ${machine.address}`).join('   '))
 
   await ensureManager(manager)

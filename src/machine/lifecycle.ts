@@ -40,6 +40,8 @@ export interface CreateOptions extends InSet {
   readonly memoryBytes?: number
   /** Further arguments of shoald, single words. */
   readonly shoaldArgs?: readonly string[]
+  /** The machine gets this address of the set's subnet if it is free. Default: the lowest free one from .11 on. */
+  readonly address?: string
   /** How long to wait for the machine's API. Default 60 000. */
   readonly readyTimeoutMs?: number
   /** Told about steps that take a moment. */
@@ -74,28 +76,33 @@ export async function createMachine(name: string, options: CreateOptions = {}): 
     withEngine: (engine, fill, take) => withSeedEngine(set, engine, mirror, fill, take),
   })
   const { memoryBytes, shoaldArgs = [], liveRestore = true } = options
-  return await provision(set, name, { engineOnly, liveRestore, mirror, memoryBytes, shoaldArgs }, seed, options.readyTimeoutMs)
+  return await provision(set, name, { engineOnly, liveRestore, mirror, memoryBytes, shoaldArgs }, { seed, ...options })
 }
 
 async function provision(
   set: MachineSet,
   name: string,
   config: MachineConfig & { hidden?: boolean },
-  seed?: string,
-  readyTimeoutMs?: number,
+  how: { seed?: string; address?: string; readyTimeoutMs?: number },
 ): Promise<Machine> {
   return await withLock(`${set.name}/${name}`, LOCK_TIMEOUT_MS, async () => {
     if (!readRecord(set, name)?.ready) {
       await clearAway(set, name)
       const record = await withLock(`${set.name}:addresses`, LOCK_TIMEOUT_MS, async () => {
-        const made: MachineRecord = { ...config, name, address: freeAddress(set), createdAt: new Date().toISOString(), ready: false }
+        const made: MachineRecord = {
+          ...config,
+          name,
+          address: freeAddress(set, how.address),
+          createdAt: new Date().toISOString(),
+          ready: false,
+        }
         writeRecord(set, made)
         return made
       })
-      await furnish(set, record, seed)
+      await furnish(set, record, how.seed)
       writeRecord(set, { ...record, ready: true })
     }
-    return await boot(set, name, readyTimeoutMs)
+    return await boot(set, name, how.readyTimeoutMs)
   })
 }
 
@@ -108,7 +115,12 @@ async function withSeedEngine(
   take: (engine: Machine) => Promise<void>,
 ): Promise<void> {
   try {
-    const engine = await provision(set, name, { engineOnly: true, liveRestore: true, mirror, shoaldArgs: [], hidden: true })
+    const engine = await provision(
+      set,
+      name,
+      { engineOnly: true, liveRestore: true, mirror, shoaldArgs: [], hidden: true },
+      { address: `${set.prefix}.${LAST_HOST}` },
+    )
     await fill(engine)
     await stopMachine(name, { set })
     await take(engine)
@@ -173,7 +185,7 @@ export async function setLink(name: string, state: 'up' | 'down', options: InSet
 export async function downAll(options: InSet & { readonly onProgress?: (line: string) => void } = {}): Promise<string[]> {
   requireRoot()
   const set = options.set ?? machineSet()
-  await Promise.all(recordNames(set).map((name) => removeMachine(name, { set, force: true })))
+  await Promise.all(recordNames(set).map((name) => withLock(`${set.name}/${name}`, LOCK_TIMEOUT_MS, () => clearAway(set, name))))
   await stopRegistry(set)
   await removeCgroups(set)
   await withLock(`${set.name}:network`, LOCK_TIMEOUT_MS, async () => {
@@ -228,9 +240,12 @@ async function clearAway(set: MachineSet, name: string): Promise<void> {
   rmSync(machineDir(set, name), { recursive: true, force: true, maxRetries: 3 })
 }
 
-function freeAddress(set: MachineSet): string {
+function freeAddress(set: MachineSet, wanted?: string): string {
   const taken = new Set(recordNames(set).map((name) => readRecord(set, name)?.address))
-  for (let host = FIRST_HOST; host <= LAST_HOST; host++) if (!taken.has(`${set.prefix}.${host}`)) return `${set.prefix}.${host}`
+  const all = Array.from({ length: LAST_HOST - FIRST_HOST + 1 }, (_, i) => `${set.prefix}.${FIRST_HOST + i}`)
+  if (wanted !== undefined && all.includes(wanted) && !taken.has(wanted)) return wanted
+  const free = all.find((address) => !taken.has(address))
+  if (free !== undefined) return free
   throw new ShoalError('resource-exhausted', `all addresses of ${set.subnet} are taken`, { next: 'Remove machines: shoal machine rm NAME' })
 }
 
@@ -330,7 +345,6 @@ async function bootProcesses(set: MachineSet, record: MachineRecord): Promise<vo
       M_CGROUP: cgroupLayout().version,
       M_HIERARCHIES: hierarchiesText(cgroupLayout()),
       M_MODE: record.engineOnly ? 'engine' : 'shoal',
-      M_LIVE_RESTORE: String(record.liveRestore),
       M_GRACE: String(CONTAINER_GRACE_S),
       M_SHOALD_ARGS: record.shoaldArgs.join(' '),
     },
@@ -376,17 +390,20 @@ function childOfUnshare(pid: number): ProcessRef | undefined {
 async function ensureBundle(set: MachineSet, onProgress?: (line: string) => void): Promise<void> {
   const bundle = join(set.checkout, 'dist/shoald.mjs')
   const stamp = join(set.checkout, 'dist/stamp')
-  const built = existsSync(bundle) && existsSync(stamp)
-  const newer = built ? (await run('find', [join(set.checkout, 'src'), '-newer', stamp, '-print', '-quit'])).stdout : 'all'
-  if (newer === '') return
+  const isFresh = async () => {
+    if (!existsSync(bundle) || !existsSync(stamp)) return false
+    return (await run('find', [join(set.checkout, 'src'), '-newer', stamp, '-print', '-quit'])).stdout === ''
+  }
+  if (await isFresh()) return
   await withLock('build', LOCK_TIMEOUT_MS, async () => {
+    if (await isFresh()) return
     onProgress?.('building shoald')
     const result = await run(process.execPath, [join(set.checkout, 'scripts/build.mjs'), '--quiet'])
-    if (result.status !== 0 && !existsSync(bundle)) {
-      throw new ShoalError('failed-precondition', `shoald could not be built: ${result.stderr.trim().slice(-1000)}`, {
-        next: 'Run: npm run build',
-      })
-    }
+    if (result.status === 0) return
+    if (existsSync(bundle)) return onProgress?.('the build failed; machines run the previous one')
+    throw new ShoalError('failed-precondition', `shoald could not be built: ${result.stderr.trim().slice(-1000)}`, {
+      next: 'Run: npm run build',
+    })
   })
 }
 
