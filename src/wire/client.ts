@@ -62,10 +62,9 @@ interface Calls {
 function openSocket(host: string, port: number, security: ChannelSecurity): TLSSocket {
   const socket = tlsConnect({ host, port, ALPNProtocols: ['h2'], minVersion: 'TLSv1.2', ...tlsOptions(security) })
   // An address that swallows packets would hold a call for minutes.
-  socket.setTimeout(CONNECT_TIMEOUT_MS, () => {
-    socket.destroy(new Error(`no connection to ${host}:${port} within ${CONNECT_TIMEOUT_MS / 1000} s`))
-  })
-  socket.once('secureConnect', () => socket.setTimeout(0))
+  const tooLong = () => socket.destroy(new Error(`no connection to ${host}:${port} within ${CONNECT_TIMEOUT_MS / 1000} s`))
+  socket.setTimeout(CONNECT_TIMEOUT_MS, tooLong) // real-time: an option of the socket
+  socket.once('secureConnect', () => socket.setTimeout(0)) // real-time: an option of the socket
   return socket
 }
 

@@ -59,19 +59,21 @@ export async function serve(address: string, identity: () => Identity, routes: r
 
   return {
     address: formatHostPort(host, (server.address() as AddressInfo).port),
-    close: () =>
-      new Promise((resolve) => {
-        shutdown.abort(new ConnectError('the manager is stopping', Code.Unavailable))
-        server.close(() => resolve())
-        // The handlers have a moment to end their streams with that error; what is left is cut.
-        setImmediate(() => {
-          for (const session of sessions) session.close()
-          setImmediate(() => {
-            for (const session of sessions) session.destroy()
-          })
-        })
-      }),
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      shutdown.abort(new ConnectError('the manager is stopping', Code.Unavailable))
+      // The handlers have a moment to end their streams with that error; what is left is cut.
+      await nextTurn()
+      for (const session of sessions) session.close()
+      await nextTurn()
+      for (const session of sessions) session.destroy()
+      await closed
+    },
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve)) // real-time: a turn of the event loop, no time
 }
 
 function tlsMaterial(identity: Identity) {
