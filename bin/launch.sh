@@ -14,10 +14,10 @@ if [ ! -x "$node" ]; then
 fi
 # A read-only checkout (a machine's /opt/shoal, an installed package) is never built, only run.
 if [ -w "$root/src" ]; then
-  stamp=$root/dist/stamp
+  stamp=$root/dist/$entry.stamp
   if [ ! -e "$stamp" ] || [ ! -e "$root/dist/$entry.mjs" ] ||
     [ -n "$(find "$root/src" "$root/package-lock.json" "$root/scripts/build.mjs" -newer "$stamp" -print -quit)" ]; then
-    if ! "$node" "$root/scripts/build.mjs" --quiet >&2; then
+    if ! "$node" "$root/scripts/build.mjs" --quiet --need "$entry" >&2; then
       [ -e "$root/dist/$entry.mjs" ] || exit 1
       echo "$entry: the build failed; running the previous one" >&2
     fi

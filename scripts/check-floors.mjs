@@ -39,7 +39,7 @@ const NEIGHBOURS = new Set(['cli>machine', 'api>proxy'])
 /** Places where the real clock, timers and random may stand. */
 const REAL_TIME = [/^src\/ports\/real\//, /^src\/ports\/fakes\//, /^src\/cli\//, /^src\/machine\//, /^src\/sim\//]
 const REAL_TIME_USE =
-  /\b(?:Date\.now|new Date\(\)|setTimeout|setInterval|setImmediate|Math\.random|performance\.now|process\.hrtime)\b|\bnew Date\(\s*\)/
+  /\b(?:Date\.now|new Date\(\)|setTimeout|setInterval|Math\.random|performance\.now|process\.hrtime)\b|\bnew Date\(\s*\)/
 
 const IMPORT = /(?:^|[\s;}])(?:import|export)\s+(?:type\s+)?(?:[^'"`;]*?\sfrom\s+)?['"]([^'"]+)['"]|\bimport\s*\(\s*['"]([^'"]+)['"]/g
 
