@@ -251,18 +251,19 @@ export interface Config extends Meta {
   readonly spec: ConfigSpec
 }
 
-/** Progress of an update or rollback of one service. Key: the service id. */
+/**
+ * An update or rollback of one service that is under way. Key: the service id. Which slots are done, busy or still to do, and when their monitoring ends, follows
+ * from the tasks; only what history might forget stands here.
+ */
 export interface Rollout extends Meta {
   readonly id: ServiceId
   readonly kind: 'update' | 'rollback'
   readonly specVersion: number
   readonly startedAt: Instant
-  /** Slots (or nodes of a global service) that have been given a new task, with the monitor deadline of each. */
-  readonly monitored: readonly { readonly taskId: TaskId; readonly until: Instant }[]
+  /** Slots that had to change when it began: what the failure ratio is a share of. */
+  readonly total: number
+  /** New tasks that ended within their monitoring time. */
   readonly failedTaskIds: readonly TaskId[]
-  readonly updatedCount: number
-  /** No new batch before this. */
-  readonly notBefore?: Instant
 }
 
 /** An address that must not be reused yet. Key: `<networkId>/<address>`. */

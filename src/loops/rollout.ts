@@ -1,0 +1,180 @@
+// Carries a changed spec through a service's slots: updates and rollbacks, with progress that outlives the manager.
+import type { ServiceId } from '../lib/index.ts'
+import { type Rollout, rolledBack, type Service, specRevisionOf, type Task, TaskState, type UpdateStatus } from '../model/index.ts'
+import { groupBySlot } from './replicated.ts'
+import { configOf, planRollout, type SlotTasks, slotState, superfluous } from './rolloutPlan.ts'
+import { createTask, endTask, goalOf, hasStopped, inOrder, isGlobal, isJob, isLive, type SlotPlace } from './tasks.ts'
+import type { Context, Loop, Outcome, View } from './types.ts'
+
+export const rollout: Loop<ServiceId> = {
+  kind: 'loop',
+  name: 'rollout',
+
+  *keys(view) {
+    yield* view.services.ids()
+  },
+
+  *dirty(change, view) {
+    if (change.table === 'service' || change.table === 'rollout') yield change.id
+    else if (change.table === 'task') {
+      const { before, after } = change
+      const serviceId = (after ?? before)?.serviceId
+      if (serviceId === undefined) return
+      const same = before?.status.state === after?.status.state && before?.servedAt === after?.servedAt
+      if (same && before?.desiredState === after?.desiredState) return
+      if (view.rollouts.get(serviceId) || isUnfinished(view.services.get(serviceId), after)) yield serviceId
+    } else if (change.table === 'node') {
+      if (change.before?.status.state === change.after?.status.state && change.before?.spec === change.after?.spec) return
+      for (const { id } of view.rollouts.values()) yield id
+      for (const task of view.tasks.byNode(change.id))
+        if (task.serviceId && isUnfinished(view.services.get(task.serviceId), task)) yield task.serviceId
+    }
+  },
+
+  reconcile(ctx, serviceId) {
+    const service = ctx.tx.services.get(serviceId)
+    if (!service || isJob(service)) {
+      ctx.tx.rollouts.delete(serviceId)
+      return 'done'
+    }
+    return proceed(ctx, service, slotsOf(ctx.tx, service))
+  },
+}
+
+function isUnfinished(service: Service | undefined, task: Task | undefined): boolean {
+  if (!service) return false
+  return isPaused(service.updateStatus) || (task !== undefined && isLive(task) && task.specVersion !== service.specVersion)
+}
+
+function isPaused(status: UpdateStatus | undefined): boolean {
+  return status?.state === 'paused' || status?.state === 'rollback_paused'
+}
+
+/** In the order of slot numbers; of a global service only nodes that can be updated now. */
+function slotsOf(view: View, service: Service): SlotTasks[] {
+  if (!isGlobal(service)) {
+    const slots = groupBySlot(view.tasks.byService(service.id))
+    return [...slots.keys()].sort((a, b) => a - b).map((slot) => slots.get(slot) ?? [])
+  }
+  const byNode = new Map<string, Task[]>()
+  for (const task of view.tasks.byService(service.id)) {
+    const node = task.nodeId && view.nodes.get(task.nodeId)
+    if (!node || node.status.state !== 'ready' || node.spec.availability !== 'active') continue
+    const tasks = byNode.get(node.id)
+    if (tasks) tasks.push(task)
+    else byNode.set(node.id, [task])
+  }
+  return [...byNode.keys()].sort().map((id) => (byNode.get(id) ?? []).sort(inOrder))
+}
+
+function proceed(ctx: Context, service: Service, slots: readonly SlotTasks[]): Outcome {
+  const kind = service.updateStatus?.state === 'rollback_started' ? 'rollback' : 'update'
+  const { order } = configOf(service, kind)
+  for (const tasks of slots) {
+    for (const task of superfluous(service, tasks, order)) endTask(ctx, task, TaskState.SHUTDOWN)
+    if (ctx.limit.spent) return 'again'
+  }
+  if (isPaused(service.updateStatus)) {
+    ctx.tx.rollouts.delete(service.id)
+    return 'done'
+  }
+  const begun = begin(ctx, service, kind, slots)
+  if (!begun) return 'done'
+
+  const plan = planRollout(service, slots, begun, ctx.now)
+  if (plan.failed.length > 0 && stopOnFailure(ctx, service, begun, plan.failed)) return 'done'
+  if (plan.complete) {
+    finish(ctx, service, kind)
+    return 'done'
+  }
+  for (const tasks of plan.start) {
+    if (ctx.limit.spent) return 'again'
+    updateSlot(ctx, service, tasks, order)
+  }
+  return plan.wakeAt === undefined ? 'done' : { wakeAt: plan.wakeAt }
+}
+
+/** The row of this rollout: the one that is there, or a new one when something is due; undefined when there is nothing to do. */
+function begin(ctx: Context, service: Service, kind: Rollout['kind'], slots: readonly SlotTasks[]): Rollout | undefined {
+  const row = ctx.tx.rollouts.get(service.id)
+  if (row && row.specVersion === service.specVersion && row.kind === kind) {
+    if (service.updateStatus === undefined) setStatus(ctx, service, updating(ctx))
+    return row
+  }
+  const started = { kind, startedAt: ctx.now }
+  const total = slots.filter((tasks) => slotState(service, tasks, started).kind === 'due').length
+  ctx.tx.rollouts.delete(service.id)
+  if (total === 0) {
+    const state = service.updateStatus?.state
+    if (state === 'updating' || state === 'rollback_started') finish(ctx, service, kind)
+    return undefined
+  }
+  ctx.limit.spend()
+  if (service.updateStatus === undefined) setStatus(ctx, service, updating(ctx))
+  return ctx.tx.rollouts.create({ id: service.id, specVersion: service.specVersion, total, failedTaskIds: [], ...started })
+}
+
+function updating(ctx: Context): UpdateStatus {
+  return { state: 'updating', startedAt: ctx.now, message: 'update in progress' }
+}
+
+function setStatus(ctx: Context, service: Service, updateStatus: UpdateStatus): void {
+  ctx.limit.spend()
+  const present = ctx.tx.services.get(service.id)
+  if (present) ctx.tx.services.update({ ...present, updateStatus })
+}
+
+function finish(ctx: Context, service: Service, kind: Rollout['kind']): void {
+  ctx.tx.rollouts.delete(service.id)
+  const state = service.updateStatus?.state
+  // Slots that lagged behind (a node was away) are brought up to date without a word.
+  if (state !== 'updating' && state !== 'rollback_started') return
+  const done =
+    kind === 'update'
+      ? ({ state: 'completed', message: 'update completed' } as const)
+      : ({ state: 'rollback_completed', message: 'rollback completed' } as const)
+  setStatus(ctx, service, { ...service.updateStatus, ...done, completedAt: ctx.now })
+}
+
+/** Counts failures; true when they end this rollout (texts: docker-api.md 1.2). A rollback that fails is not rolled back but paused. */
+function stopOnFailure(ctx: Context, service: Service, row: Rollout, failed: readonly Task[]): boolean {
+  const config = configOf(service, row.kind)
+  const failedTaskIds = [...row.failedTaskIds, ...failed.map((task) => task.id)]
+  const taskId = failed[0]?.id
+  if (failedTaskIds.length / Math.max(row.total, 1) <= config.maxFailureRatio) {
+    ctx.limit.spend()
+    ctx.tx.rollouts.update({ ...row, failedTaskIds })
+    return false
+  }
+  ctx.tx.rollouts.delete(service.id)
+  const because = `due to failure or early termination of task ${taskId}`
+  const startedAt = service.updateStatus?.startedAt ?? row.startedAt
+  if (config.failureAction === 'rollback' && row.kind === 'update') {
+    const back = rolledBack(service, startedAt, `update rolled back ${because}`, 'failure')
+    if (back) {
+      ctx.limit.spend(2)
+      const revision = specRevisionOf(back)
+      if (!ctx.tx.specRevisions.get(revision.id)) ctx.tx.specRevisions.create(revision)
+      ctx.tx.services.update(back)
+      return true
+    }
+  }
+  const paused = row.kind === 'update' ? 'paused' : 'rollback_paused'
+  const subject = row.kind === 'update' ? 'update' : 'rollback'
+  setStatus(ctx, service, { state: paused, startedAt, message: `${subject} paused ${because}` })
+  return true
+}
+
+function updateSlot(ctx: Context, service: Service, tasks: SlotTasks, order: 'stop-first' | 'start-first'): void {
+  const newest = tasks.at(-1)
+  if (!newest) return
+  const place: SlotPlace = isGlobal(service) && newest.nodeId ? { slot: 0, nodeId: newest.nodeId } : { slot: newest.slot }
+  const keepsServing = order === 'start-first' && tasks.some((task) => isLive(task) && task.status.state === TaskState.RUNNING)
+  if (keepsServing) {
+    createTask(ctx, service, place)
+    return
+  }
+  for (const task of tasks) if (isLive(task)) endTask(ctx, task, TaskState.SHUTDOWN)
+  const clear = tasks.every((task) => hasStopped(ctx.tx.tasks.get(task.id) ?? task, ctx.tx))
+  createTask(ctx, service, place, { desiredState: clear ? goalOf(service) : TaskState.READY })
+}
