@@ -56,7 +56,7 @@ export interface DataPlane {
   attach(taskId: string, networks: readonly { readonly networkId: string; readonly address: string }[]): Promise<readonly Attachment[]>
   /** Forgets a local task, when its container is gone. */
   detach(taskId: string): Promise<void>
-  /** To be called when a container has started: lets it reach itself through its service. */
+  /** To be called when a container has started: lets it reach itself through its service, and looks after the firewall if a network was made for it. */
   hairpin(): Promise<void>
   /** To be called when the engine has come back: engines rearrange the firewall when they start. */
   engineReconnected(): Promise<void>
@@ -93,6 +93,10 @@ class KernelDataPlane implements DataPlane {
   #tasks = new Map<string, LocalTask>()
   /** False until the agent has told its tasks: after a restart of shoald the overlays that are there are kept until then. */
   #tasksKnown = false
+
+  /** Networks that tasks were attached to since the start. For a new one the engine makes a network of its own, and rearranges the firewall. */
+  readonly #attachedNetworks = new Set<string>()
+  #engineMayHaveRearranged = false
 
   #waiters: Waiter[] = []
   /** Told about each new state, and when the data plane stops. */
@@ -174,6 +178,8 @@ class KernelDataPlane implements DataPlane {
     const networkIds = networks.map((network) => network.networkId)
     await this.#networksKnown(networkIds)
     this.#tasks.set(taskId, { taskId, networkIds })
+    for (const id of networkIds) if (!this.#attachedNetworks.has(id)) this.#engineMayHaveRearranged = true
+    for (const id of networkIds) this.#attachedNetworks.add(id)
     await this.#settled()
     const attachments = networks.map(({ networkId, address }) => {
       const network = this.#state.networks.get(networkId)
@@ -188,7 +194,10 @@ class KernelDataPlane implements DataPlane {
   }
 
   async hairpin(): Promise<void> {
-    if (this.#status.on) await this.#inTurn(() => this.#deps.kernel.hairpin())
+    if (!this.#status.on) return
+    const rearranged = this.#engineMayHaveRearranged
+    this.#engineMayHaveRearranged = false
+    await this.#inTurn(() => (rearranged ? this.#repair() : this.#deps.kernel.hairpin()))
   }
 
   async engineReconnected(): Promise<void> {
