@@ -24,11 +24,11 @@ export function isAssigned(task: Task, nodeId: NodeId): boolean {
 }
 
 /**
- * The desired state to send. A running task that is to stop goes on until every node has withdrawn it (architecture 5); one that never
+ * The desired state to send. A running task that is to stop (SHUTDOWN, REMOVE) goes on until every node has withdrawn it (architecture 5); one that never
  * ran has no connections and stops at once.
  */
 export function desiredToSend(task: Task): TaskState {
-  const held = task.desiredState === TaskState.SHUTDOWN && task.status.state === TaskState.RUNNING && task.releasedAt === undefined
+  const held = task.desiredState > TaskState.COMPLETE && task.status.state === TaskState.RUNNING && task.releasedAt === undefined
   return held ? TaskState.RUNNING : task.desiredState
 }
 

@@ -224,9 +224,12 @@ test('a running task that is to stop is sent as running until it is released; on
   await node.report({ taskId: 'young' as TaskId, state: TaskState.RUNNING })
   await b.clock.advance(300)
   assert.equal(stream.items.length, 2)
+  await b.patchTask('ran', { desiredState: TaskState.REMOVE })
+  await b.clock.advance(300)
+  assert.equal(stream.items.length, 2)
   await b.patchTask('ran', { releasedAt: b.clock.now() })
   await b.clock.advance(150)
-  assert.deepEqual(parseAssignments(stream.items[2]!).changes.map(summary), ['task ran 640'])
+  assert.deepEqual(parseAssignments(stream.items[2]!).changes.map(summary), ['task ran 800'])
 })
 
 test('secrets and configs come before the first task that needs them and go after the last', async () => {
