@@ -56,6 +56,8 @@ export interface NodeDeps {
   readonly openJournal: () => Promise<Journal>
   readonly removeJournal: () => Promise<void>
   readonly createAgent: (setup: AgentSetup) => Agent
+  /** Another way to start the manager; the simulator seeds faults here. */
+  readonly startManager?: typeof startManager
 }
 
 export interface SwarmNode extends LocalNode {
@@ -290,7 +292,7 @@ class LocalSwarmNode implements SwarmNode {
         onLost: (reason) => log.error('the store is lost', { reason }),
       })
       try {
-        manager = await startManager({
+        manager = await (this.#deps.startManager ?? startManager)({
           store,
           clock,
           random,

@@ -1,8 +1,8 @@
 // One simulated computer: an engine, a kernel and disks that outlive its shoald, and the life cycle of that shoald.
 import { errorText, type Logger } from '../lib/index.ts'
-import { type AgentSetup, createNode, type SwarmNode } from '../node/index.ts'
+import { type AgentSetup, createNode, type NodeDeps, type SwarmNode } from '../node/index.ts'
 import { createFakeDisk, createFakeEngine, createRandom, type FakeDisk, type FakeEngine, FakeKernel } from '../ports/fakes/index.ts'
-import type { Clock, Issuer } from '../ports/index.ts'
+import type { Clock, Engine, Issuer, Rpc } from '../ports/index.ts'
 import { createSimJournalDisk, type Journal, type SimJournalDisk } from '../store/index.ts'
 import { createSimAgent } from './agent.ts'
 import { createProcess, type SimProcess } from './process.ts'
@@ -15,7 +15,16 @@ const RESTART_MS = 1_000
 /** SIGKILL after SIGTERM. */
 const STOP_LIMIT_MS = 20_000
 
+/** Faults that are seeded into the program itself, to show that the checkers see them. Each wraps what production code is given. */
+export interface Tamper {
+  readonly manager?: NodeDeps['startManager']
+  readonly journal?: (journal: Journal) => Journal
+  readonly engine?: (engine: Engine) => Engine
+  readonly rpc?: (rpc: Rpc) => Rpc
+}
+
 export interface HostDeps {
+  readonly tamper?: Tamper
   readonly index: number
   readonly seed: string
   readonly clock: Clock
@@ -76,8 +85,10 @@ export class SimHost {
     const process = createProcess({ name: `host${index}.${this.lives}`, clock })
     const random = createRandom(`${seed}/host${index}/life${this.lives}`)
     const log = this.#deps.logger(index)
-    const rpc = network.rpc(process, this.address)
-    const engine = process.gated<FakeEngine>(this.engine)
+    const { tamper = {} } = this.#deps
+    const same = <T>(port: T) => port
+    const rpc = (tamper.rpc ?? same)(network.rpc(process, this.address))
+    const engine = (tamper.engine ?? same)(process.gated<Engine>(this.engine))
     const node = createNode({
       disk: process.gated(this.disk),
       clock: process.clock,
@@ -87,7 +98,8 @@ export class SimHost {
       issuer,
       addresses: () => [{ device: 'eth0', address: this.address, loopback: false }],
       defaultAdvertise: undefined,
-      openJournal: async () => process.gated(this.#watched(this.journal.open())),
+      openJournal: async () => process.gated(this.#watched((tamper.journal ?? same)(this.journal.open()))),
+      startManager: tamper.manager,
       removeJournal: async () => {
         this.journal = createSimJournalDisk({ clock, random: random.fork('journal') })
       },

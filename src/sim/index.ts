@@ -1,5 +1,6 @@
 // Door of the simulator, for tests, benchmarks and scripts.
 export { type Checker, unconverged } from './checkers/index.ts'
+export type { Tamper } from './host.ts'
 export { createProcess, type SimProcess } from './process.ts'
 export { createSimNetwork, type SimNetwork, type SimRpcOptions } from './rpc.ts'
 export { DEFAULTS, describe, opsText, type RunOptions, type RunResult, replayCommand, runSeed, shrink, workloadOf } from './simulate.ts'

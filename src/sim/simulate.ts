@@ -2,6 +2,7 @@
 
 import type { LogLevel } from '../lib/index.ts'
 import { createRandom } from '../ports/fakes/index.ts'
+import type { Tamper } from './host.ts'
 import { drawWorkload, opText, type TimedOp } from './workload.ts'
 import { type Violation, World } from './world.ts'
 
@@ -16,6 +17,7 @@ export interface RunOptions {
   readonly settleMinutes: number
   readonly printTrace?: (line: string) => void
   readonly logLevel?: LogLevel
+  readonly tamper?: Tamper
 }
 
 export const DEFAULTS: Omit<RunOptions, 'seed'> = {
@@ -58,6 +60,7 @@ export async function runSeed(options: RunOptions, ops: readonly TimedOp[] = wor
     resetRate: draw.pick([0, 0, 0, 0.0005]),
     printTrace: options.printTrace,
     logLevel: options.logLevel,
+    tamper: options.tamper,
   })
   const unhandled = (error: unknown) =>
     world.complain('no-defects', `unhandled rejection: ${error instanceof Error ? error.stack : String(error)}`)

@@ -6,7 +6,7 @@ import { createFakeIssuer, createRandom, createVirtualClock, type VirtualClock, 
 import type { ContainerState, EngineEvent } from '../ports/index.ts'
 import type { Change, Commit, Store, View } from '../store/index.ts'
 import { allCheckers, type Checker, type ContainerChange, unconverged, type WorldFacts } from './checkers/index.ts'
-import { SimHost } from './host.ts'
+import { SimHost, type Tamper } from './host.ts'
 import type { SimProcess } from './process.ts'
 import { createSimNetwork, type SimNetwork } from './rpc.ts'
 import { isGood, specOf } from './specs.ts'
@@ -21,6 +21,7 @@ export interface WorldOptions {
   readonly resetRate?: number
   readonly printTrace?: (line: string) => void
   readonly logLevel?: LogLevel
+  readonly tamper?: Tamper
 }
 
 export interface Violation {
@@ -74,6 +75,7 @@ export class World implements WorldFacts {
           clock,
           network: this.net,
           issuer,
+          tamper: options.tamper,
           logger: (host) => this.#logger(host),
           onDurable: (host) => this.#onDurable(host),
         }),

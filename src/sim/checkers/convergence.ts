@@ -80,6 +80,8 @@ function* serviceShortcomings(
     const container = running.get(task.id)
     if (!container) yield `${where} is said to run, but no engine has its container`
     else if (container.count > 1 || container.host !== world.hostOfNode(task.nodeId ?? '')) yield `${where} runs somewhere else or twice`
+    if (task.specVersion !== service.specVersion && !state?.endsWith('paused'))
+      yield `${where} has spec ${task.specVersion}, the service is at ${service.specVersion}`
     if (task.servedAt === undefined) yield `${where} runs, but is not served`
   }
 }
