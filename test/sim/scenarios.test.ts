@@ -38,7 +38,11 @@ function swarmOf(world: World) {
     assert.ok(found, `service ${name} is there`)
     return found
   }
-  const tasks = (name: string): Task[] => [...(world.view()?.tasks.byService(service(name).id) ?? [])]
+  /** Nothing while no manager runs. */
+  const tasks = (name: string): Task[] => {
+    const found = world.view()?.services.byName(name)
+    return found ? [...world.view()!.tasks.byService(found.id)] : []
+  }
   return {
     world,
     service,
@@ -64,6 +68,7 @@ function tell(world: World): string {
 test('row 36 (moby 31694, 33795, 40989): a manager that dies in the middle of handing out addresses never hands one out twice', () =>
   withSwarm('row36', 3, async ({ world, create, running, seconds, until, tasks }) => {
     for (let i = 0; i < 4; i += 1) create(`web${i}`, { replicas: 6, published: 8_000 + i })
+    await seconds(0.05)
     for (let round = 0; round < 6; round += 1) {
       world.play({ kind: 'kill', host: 0, forMs: 700 })
       await seconds(1.9 + round / 10)

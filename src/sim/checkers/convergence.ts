@@ -50,12 +50,14 @@ function* serviceShortcomings(
 ): Generator<string> {
   const { name, mode } = service.spec
   const state = service.updateStatus?.state
-  if (state === 'updating' || state === 'rollback_started') yield `${name} is still ${state}`
   const eligible = [...view.nodes.values()].filter((node) => isEligible(service, node))
+  // Tasks that find no node hold an update up for ever, and rightly so.
+  if (eligible.length > 0 && (state === 'updating' || state === 'rollback_started')) yield `${name} is still ${state}`
   const live: Task[] = []
   for (const task of view.tasks.byService(service.id)) {
     if (task.desiredState <= TaskState.RUNNING) live.push(task)
-    else if (task.status.state <= TaskState.RUNNING) {
+    // One that was given up before it was placed needs no end: it is history as it stands.
+    else if (task.status.state >= TaskState.ASSIGNED && task.status.state <= TaskState.RUNNING) {
       yield `task ${task.id} of ${name} is ${taskStateName(task.status.state)}, to be ${taskStateName(task.desiredState)}`
     }
   }

@@ -64,6 +64,11 @@ export function assignment(complain: Complain): Checker {
   }
 }
 
+/** It has ended, or was given up before it was placed. */
+function isOver(task: Task): boolean {
+  return isTerminal(task.status.state) || (task.desiredState > TaskState.RUNNING && task.status.state < TaskState.ASSIGNED)
+}
+
 /** Dead tasks of a slot stay within the retention limit, given some time to reap. */
 export function history(complain: Complain, slack = 12): Checker {
   return {
@@ -77,7 +82,7 @@ export function history(complain: Complain, slack = 12): Checker {
         const siblings =
           slot > 0 ? view.tasks.bySlot(serviceId, slot) : [...view.tasks.byService(serviceId)].filter((task) => task.nodeId === nodeId)
         let dead = 0
-        for (const task of siblings) if (isTerminal(task.status.state)) dead += 1
+        for (const task of siblings) if (isOver(task)) dead += 1
         if (dead > limit + slack) complain('history', `slot ${slot} of ${serviceId} keeps ${dead} dead tasks; the limit is ${limit}`)
       }
     },
@@ -85,7 +90,7 @@ export function history(complain: Complain, slack = 12): Checker {
       const limit = view.cluster?.spec.taskHistoryRetentionLimit ?? 5
       const dead = new Map<string, number>()
       for (const task of view.tasks.values()) {
-        if (!isTerminal(task.status.state)) continue
+        if (!isOver(task)) continue
         const key = `${task.serviceId}/${task.slot || task.nodeId}`
         const count = (dead.get(key) ?? 0) + 1
         dead.set(key, count)
