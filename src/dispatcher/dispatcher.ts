@@ -45,6 +45,8 @@ export interface Dispatcher {
   readonly logs: LogSource
   /** How far the kernels of all live nodes are. */
   readonly mesh: MeshAcks
+  /** Whether the node has a session now. */
+  isConnected(nodeId: NodeId): boolean
   /** Ends everything that this node has open; it may come back if it is still in the cluster. */
   disconnect(nodeId: NodeId): void
 }
@@ -97,6 +99,10 @@ class DispatcherRoom implements Dispatcher {
     this.logs.stop()
     this.#sessions.stop(new ShoalError('unavailable', 'the manager is stopping'))
     await this.#intake.flush()
+  }
+
+  isConnected(nodeId: NodeId): boolean {
+    return this.#sessions.isStreaming(nodeId)
   }
 
   disconnect(nodeId: NodeId): void {
