@@ -10,6 +10,8 @@ import type { LocalTask, MeshState, SelfNode } from './types.ts'
 /** Changes that come within this time share a batch: a batch costs a few spawned tools. */
 const COALESCE_MS = 20
 const DRIFT_CHECK_MS = 30_000
+/** On a very full node a check takes a second: then it comes less often, so that it costs at most a fiftieth of the time. */
+const DRIFT_CHECK_SHARE = 50
 const RETRY_FIRST_MS = 100
 const RETRY_MOST_MS = 5_000
 /** Failed rounds in a row after which our tables are removed and made anew. */
@@ -97,6 +99,9 @@ class KernelDataPlane implements DataPlane {
   /** Networks that tasks were attached to since the start. For a new one the engine makes a network of its own, and rearranges the firewall. */
   readonly #attachedNetworks = new Set<string>()
   #engineMayHaveRearranged = false
+
+  /** The services whose ports are occupied. */
+  #heldFor: MeshState['services'] | undefined
 
   #waiters: Waiter[] = []
   /** Told about each new state, and when the data plane stops. */
@@ -276,7 +281,8 @@ class KernelDataPlane implements DataPlane {
     const changes = await this.#reconciler.reconcile(input, !this.#tasksKnown)
     if (changes > 0) this.#counters.batches++
     this.#counters.changes += changes
-    await this.#holds.set(publishedPorts(state))
+    if (this.#heldFor !== state.services) await this.#holds.set(publishedPorts(state))
+    this.#heldFor = state.services
   }
 
   #self(state: MeshState): SelfNode | undefined {
@@ -286,20 +292,21 @@ class KernelDataPlane implements DataPlane {
     return { nodeId, nodeNumber: number, address, underlayDevice: this.#underlay.device, underlayMtu: this.#underlay.mtu }
   }
 
-  #armDriftCheck(): void {
-    this.#driftTimer = this.#deps.clock.setTimer(DRIFT_CHECK_MS, () => {
+  #armDriftCheck(lastTookMs = 0): void {
+    this.#driftTimer = this.#deps.clock.setTimer(Math.max(DRIFT_CHECK_MS, lastTookMs * DRIFT_CHECK_SHARE), () => {
       this.#tail = this.#tail.then(() => this.#driftCheck())
     })
   }
 
   /** Never rejects. */
   async #driftCheck(): Promise<void> {
+    const startedMs = this.#deps.clock.monotonicMs()
     try {
       await this.#repair()
     } catch (error) {
       this.#log.warn('the drift check failed', { error: errorText(error) })
     }
-    if (this.#status.on) this.#armDriftCheck()
+    if (this.#status.on) this.#armDriftCheck(this.#deps.clock.monotonicMs() - startedMs)
   }
 
   async #repair(): Promise<number> {

@@ -16,7 +16,7 @@ export class Reconciler {
   readonly #log: Logger
   readonly #planner = new Planner()
   /** What the kernel has as far as we know; undefined = it has to be read. */
-  #mirror: ReadonlyMap<string, KernelObject> | undefined
+  #mirror: Map<string, KernelObject> | undefined
   #unowned: ReadonlySet<string> = new Set()
   #planned = false
 
@@ -66,17 +66,18 @@ export class Reconciler {
     this.#planned = false
   }
 
-  async #read(): Promise<ReadonlyMap<string, KernelObject>> {
+  async #read(): Promise<Map<string, KernelObject>> {
     const { objects, unowned } = await this.#kernel.read(PLANNED_SYSCTLS)
     this.#unowned = unowned
-    return objects
+    return new Map(objects)
   }
 
-  async #apply(mirror: ReadonlyMap<string, KernelObject>, all: readonly KernelChange[]): Promise<number> {
+  async #apply(mirror: Map<string, KernelObject>, all: readonly KernelChange[]): Promise<number> {
     const changes = this.#ours(all)
     this.#mirror = undefined
     if (changes.length > 0) await this.#kernel.apply([...changes, ...flowsToForget(changes)])
-    this.#mirror = applyChanges(mirror, changes)
+    applyChanges(mirror, changes)
+    this.#mirror = mirror
     return changes.length
   }
 

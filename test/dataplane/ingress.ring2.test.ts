@@ -3,7 +3,20 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { Attachment, MeshUpdate } from '../../src/dataplane/index.ts'
 import type { Answer, LoadResult } from './inside.ts'
-import { endpoint, type Host, INGRESS, type Inside, LAN_CLIENT, Lab, meshUpdate, overlay, peersOf, ROUTED_CLIENT, service } from './lab.ts'
+import {
+  endpoint,
+  type Host,
+  INGRESS,
+  type Inside,
+  ip,
+  LAN_CLIENT,
+  Lab,
+  meshUpdate,
+  overlay,
+  peersOf,
+  ROUTED_CLIENT,
+  service,
+} from './lab.ts'
 
 const PORT = 8080
 const EMPTY_PORT = 8081
@@ -114,6 +127,15 @@ describe('routing mesh', { skip: process.getuid?.() === 0 ? false : 'needs root'
         }
       }
     }
+  })
+
+  test('a container cannot use another node as its gateway', async () => {
+    await lab.lan.ask('serve', { name: 'lan', port: 9_000 })
+    const target = { host: LAN_CLIENT, port: 9_000 }
+    assert.equal((await tasks[0]!.ask<Answer>('tcp', target)).text, 'lan 10.81.0.1')
+    ip('-n', tasks[0]!.namespace, 'neigh', 'replace', '10.0.0.1', 'lladdr', '02:42:64:40:00:fd', 'dev', 'eth0', 'nud', 'permanent')
+    assert.equal((await tasks[0]!.ask<Answer>('tcp', target)).error, 'TIMEOUT')
+    ip('-n', tasks[0]!.namespace, 'neigh', 'delete', '10.0.0.1', 'dev', 'eth0')
   })
 
   test('no connection fails while endpoints come and go', async () => {

@@ -126,6 +126,12 @@ export class Lab {
     return execFileSync('nsenter', [`--net=/run/netns/${namespace}`, ...command], { stdio: ['ignore', 'pipe', 'pipe'] }).toString()
   }
 
+  /** The connection-tracking entries of a host whose backend is this address. */
+  flowsTo(namespace: string, address: string): string[] {
+    const list = this.inNamespace(namespace, 'conntrack', '-L', '-f', 'ipv4', '--reply-src', address)
+    return list.split('\n').filter((line) => line !== '')
+  }
+
   /** A namespace with a leg on each bridge, as an engine would make of a container; the first leg has the default route. */
   async container(name: string, host: Host, attachments: readonly Attachment[]): Promise<Inside> {
     const namespace = this.#namespace(name)

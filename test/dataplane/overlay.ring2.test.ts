@@ -126,6 +126,10 @@ describe('overlays and VIPs', { skip: process.getuid?.() === 0 ? false : 'needs 
       assert.ok(!(await answers(client, 'tcp', address, port)).some((answer) => answer.startsWith(`${name} `)))
       assert.match(await client.ask('poke'), new RegExp(`^${name} `))
       await everyone({ goneEndpoints: [mine.taskId] })
+      for (const { address } of mine.addresses) {
+        for (const { namespace } of lab.hosts)
+          assert.deepEqual(lab.flowsTo(namespace, address), [], `${namespace} remembers flows to ${address}`)
+      }
       assert.match(await client.ask('poke'), /ECONNRESET|CLOSED|EPIPE/)
       await everyone({ endpoints: [mine] })
     }

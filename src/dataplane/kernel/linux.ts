@@ -117,15 +117,16 @@ class LinuxKernel implements Kernel {
     return ports.length
   }
 
-  async #listTable(family: TableObject['family']): Promise<TableListing | undefined> {
-    const { code, stdout, stderr } = await runTool('nft', ['-nn', '-s', 'list', 'table', family, TABLE])
+  async #listTable(family: TableObject['family'], what: 'all' | 'rules'): Promise<TableListing | undefined> {
+    const terse = what === 'rules' ? ['-t'] : []
+    const { code, stdout, stderr } = await runTool('nft', ['-nn', '-s', ...terse, 'list', 'table', family, TABLE])
     if (code === 0) return parseTable(family, TABLE, stdout)
     if (/No such file or directory/.test(stderr)) return undefined
     throw new ShoalError('unavailable', `nft could not list table ${family} ${TABLE}: ${firstLines(stderr)}`)
   }
 
   async #readTable(family: TableObject['family']): Promise<readonly KernelObject[]> {
-    const listing = await this.#listTable(family)
+    const listing = await this.#listTable(family, 'all')
     if (!listing) return []
     const table: TableObject = { kind: 'table', family, name: TABLE, digest: `listed ${listing.print}`, sets: [], chains: [] }
     const key = keyOf(table)
@@ -137,7 +138,7 @@ class LinuxKernel implements Kernel {
   async #rememberTables(changes: readonly KernelChange[]): Promise<void> {
     for (const change of changes) {
       if (change.op !== 'put' || change.object.kind !== 'table') continue
-      const listing = await this.#listTable(change.object.family)
+      const listing = await this.#listTable(change.object.family, 'rules')
       if (listing) this.#prints.set(keyOf(change.object), { digest: change.object.digest, print: listing.print })
     }
   }

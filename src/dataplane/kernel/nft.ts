@@ -88,7 +88,7 @@ export function parseTable(family: TableObject['family'], table: string, text: s
   const chains: string[] = []
   const hash = createHash('sha256')
   let set = ''
-  let body: string | undefined // elements of the set, collected over its lines
+  let body: string[] | undefined // elements of the set, collected over its lines
   for (const line of text.split('\n')) {
     if (body === undefined) {
       const opening = /^\t(set|map|chain) (\S+) \{$/.exec(line)
@@ -101,12 +101,12 @@ export function parseTable(family: TableObject['family'], table: string, text: s
         hash.update(`${line}\n`)
         continue
       }
-      body = start[1]!
+      body = [start[1]!]
     } else {
-      body += ` ${line.trim()}`
+      body.push(line.trim())
     }
-    if (!body.endsWith('}')) continue
-    for (const item of body.slice(0, -1).split(',')) elements.push(elementOf(family, table, set, item.trim()))
+    if (!line.endsWith('}')) continue
+    for (const item of body.join(' ').slice(0, -1).split(',')) elements.push(elementOf(family, table, set, item.trim()))
     body = undefined
   }
   return { elements, chains, print: hash.digest('hex') }

@@ -33,12 +33,10 @@ export function diff(
   return [...puts, ...deletes]
 }
 
-/** What a list of changes leaves of `state`. */
-export function applyChanges(state: ReadonlyMap<string, KernelObject>, changes: readonly KernelChange[]): Map<string, KernelObject> {
-  const result = new Map(state)
+/** Brings `state` to what a list of changes leaves of it. */
+export function applyChanges(state: Map<string, KernelObject>, changes: readonly KernelChange[]): void {
   for (const change of changes) {
-    if (change.op === 'put') result.set(keyOf(change.object), change.object)
-    else if (change.op === 'delete') result.delete(keyOf(change.object))
+    if (change.op === 'put') state.set(keyOf(change.object), change.object)
+    else if (change.op === 'delete') state.delete(keyOf(change.object))
   }
-  return result
 }
