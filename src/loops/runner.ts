@@ -11,6 +11,8 @@ const KEYS_PER_TURN = 1_000
 /** A key whose work fails is tried again after this, doubled each time up to the maximum. */
 const BACKOFF_MIN_MS = 100
 const BACKOFF_MAX_MS = 60_000
+/** Work without writes never waits for a disk, so others get their turn at least this often. */
+const STRETCH_MS = 20
 /** The store refuses (it is lost, or busy): how long to wait before the next attempt. */
 const STORE_RETRY_MS = 1_000
 
@@ -51,10 +53,6 @@ class Worklist {
   add(key: string): void {
     if (this.failures.size > 0 && this.failures.has(key) && this.later.has(key)) return
     this.dirty.add(key)
-  }
-
-  delay(key: string, at: Instant): void {
-    this.later.set(key, at)
   }
 }
 
@@ -115,14 +113,18 @@ class LoopRunner implements Runner {
     }
     this.#pumping = this.#pump().finally(() => {
       this.#pumping = undefined
-      this.#setTimer()
       this.#kick()
     })
   }
 
   /** One transaction after the other until nothing is left to do now. Never rejects. */
   async #pump(): Promise<void> {
+    let since = this.#options.clock.monotonicMs()
     while (!this.#stopped && this.#lists.some((list) => list.dirty.size > 0)) {
+      if (this.#options.clock.monotonicMs() - since > STRETCH_MS) {
+        await this.#options.clock.sleep(0)
+        since = this.#options.clock.monotonicMs()
+      }
       const taken: Taken[] = []
       try {
         await this.#options.store.transact((tx) => this.#round(tx, taken))
@@ -192,7 +194,12 @@ class LoopRunner implements Runner {
   /** A key that has been looked at waits for what was said last, and for nothing else. */
   #keepTimes({ list, finished, delayed }: Taken): void {
     for (const key of finished) list.later.delete(key)
-    for (const [key, at] of delayed) list.delay(key, at)
+    for (const [key, at] of delayed) this.#delay(list, key, at)
+  }
+
+  #delay(list: Worklist, key: string, at: Instant): void {
+    list.later.set(key, at)
+    this.#wakeAt(at)
   }
 
   /** The transaction was undone: everything it had worked on is to be done again, except the key that made it fail, which waits. */
@@ -204,6 +211,7 @@ class LoopRunner implements Runner {
     if (!(error instanceof TurnFailure)) {
       if (!isShoalError(error, 'unavailable')) this.#options.log.error('the loops could not write', { error: errorText(error) })
       this.#retryAt = now + STORE_RETRY_MS
+      this.#wakeAt(this.#retryAt)
       return
     }
     const { list, key } = error
@@ -216,7 +224,7 @@ class LoopRunner implements Runner {
     const failures = (list.failures.get(key) ?? 0) + 1
     list.failures.set(key, failures)
     list.dirty.delete(key)
-    list.delay(key, now + Math.min(BACKOFF_MIN_MS * 2 ** (failures - 1), BACKOFF_MAX_MS))
+    this.#delay(list, key, now + Math.min(BACKOFF_MIN_MS * 2 ** (failures - 1), BACKOFF_MAX_MS))
   }
 
   #setTimer(): void {
@@ -242,8 +250,8 @@ class LoopRunner implements Runner {
         list.dirty.add(key)
       }
     }
+    this.#setTimer()
     this.#kick()
-    if (!this.#pumping) this.#setTimer()
   }
 }
 

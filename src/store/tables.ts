@@ -30,7 +30,11 @@ export const TABLE_KEYS: Record<TableName, readonly AnyKey[]> = {
   node: [byNameKey, (node: Node) => (node.description ? nameKey(node.description.hostname) : undefined)],
   service: [byNameKey],
   specRevision: [(revision: Tables['specRevision']) => revision.serviceId],
-  task: [(task: Task) => task.serviceId, (task: Task) => task.nodeId],
+  task: [
+    (task: Task) => task.serviceId,
+    (task: Task) => task.nodeId,
+    (task: Task) => (task.serviceId && task.slot > 0 ? `${task.serviceId}/${task.slot}` : undefined),
+  ],
   network: [byNameKey],
   secret: [byNameKey],
   config: [byNameKey],
@@ -104,8 +108,9 @@ export function taskTable(source: Source<Task>): TaskReadTable {
     byService: (id: ServiceId) => source.list(0, id),
     byNode: (id: NodeId) => source.list(1, id),
     bySlot(serviceId: ServiceId, slot: number) {
-      const found: Task[] = []
-      for (const task of source.list(0, serviceId)) if (task.slot === slot) found.push(task)
+      // Slot 0 is the first of a job, or every task of a global service: not worth an entry each.
+      const found =
+        slot > 0 ? [...source.list(2, `${serviceId}/${slot}`)] : [...source.list(0, serviceId)].filter((task) => task.slot === 0)
       return found.sort(oldestFirst)
     },
     lookUp(text: string) {
