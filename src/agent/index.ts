@@ -1,0 +1,3 @@
+// Door of the agent.
+export { createAgent } from './agent.ts'
+export type { Agent, AgentDataPlane, AgentDeps, AgentStatus, ManagerPeer } from './types.ts'
