@@ -1,7 +1,7 @@
 // Keeps one task of a global service on each node that fits.
 import type { ServiceId } from '../lib/index.ts'
 import { type Node, nodeMatchesExpressions, type Service, type Task, TaskState } from '../model/index.ts'
-import { createTask, endTask, hasFinished, inOrder, isGlobal, isJob, isLive } from './tasks.ts'
+import { createTask, endTask, hasFinished, hasStopped, inOrder, isGlobal, isJob, isLive } from './tasks.ts'
 import type { Context, Loop, Outcome, View } from './types.ts'
 
 export const global: Loop<ServiceId> = {
@@ -73,7 +73,9 @@ function reconcileNode(ctx: Context, service: Service, node: Node, tasks: readon
   if (node.status.state !== 'ready' || node.spec.availability !== 'active') return
   const newest = tasks.at(-1)
   if (tasks.some(isLive) || (newest && hasFinished(service, newest)) || (isJob(service) && tasks.some(hasCompleted))) return
-  createTask(ctx, service, { slot: 0, nodeId: node.id })
+  // One that was told to stop a moment ago (drained, and taken back) may still run: the restart loop lets the new one go when it has stopped.
+  const stopping = tasks.some((task) => !isLive(task) && !hasStopped(task, ctx.tx))
+  createTask(ctx, service, { slot: 0, nodeId: node.id }, stopping ? { desiredState: TaskState.READY } : {})
 }
 
 function hasCompleted(task: Task): boolean {

@@ -30,6 +30,8 @@ export interface Violation {
   readonly atMs: number
 }
 
+/** What the manager says about a host is compared with the truth only when the host has been without faults this long. */
+const TRUST_MS = 60_000
 const JOIN_RETRY_MS = 1_000
 const LABEL = { task: 'com.docker.swarm.task.id', service: 'com.docker.swarm.service.id', name: 'com.docker.swarm.task.name' } as const
 
@@ -108,6 +110,16 @@ export class World implements WorldFacts {
 
   containers(index: number): readonly ContainerState[] {
     return this.hostList[index]!.engine.containers()
+  }
+
+  runsTask(taskId: string): boolean {
+    const trusted = (host: number) => {
+      const since = this.soundSinceMs(host)
+      return since !== undefined && this.nowMs - since > TRUST_MS
+    }
+    return this.#runningContainers.some(
+      (running, host) => trusted(host) && trusted(0) && [...running.values()].some((change) => change.taskId === taskId),
+    )
   }
 
   hostOfNode(nodeId: string): number | undefined {

@@ -42,7 +42,7 @@ function collect() {
 
 test('task states may grow and nothing else', () => {
   const { found, complain } = collect()
-  const checker = taskLife(complain)
+  const checker = taskLife({ runsTask: (id) => id === 't1' }, complain)
   const check = (before: Task, after: Task) => {
     checker.onCommit?.(commit(change(before, after)), viewOf({}))
     return found.splice(0).length
@@ -54,17 +54,12 @@ test('task states may grow and nothing else', () => {
   assert.equal(check(task({ servedAt: 5 }), task({ servedAt: 6 })), 1)
 })
 
-test('a task that may still run is not deleted under its node', () => {
+test('the object of a task whose container runs is not deleted', () => {
   const { found, complain } = collect()
-  const checker = taskLife(complain)
-  const running = task({ state: TaskState.RUNNING, nodeId: 'n1' as never })
-  checker.onCommit?.(commit(change(running, undefined)), viewOf({ nodes: [node('ready', 'active')] }))
+  const checker = taskLife({ runsTask: (id) => id === 't1' }, complain)
+  checker.onCommit?.(commit(change(task({ state: TaskState.RUNNING }), undefined)), viewOf({}))
   assert.equal(found.splice(0).length, 1)
-  checker.onCommit?.(commit(change(running, undefined)), viewOf({ nodes: [node('down', 'active')] }))
-  checker.onCommit?.(
-    commit(change(task({ state: TaskState.SHUTDOWN, nodeId: 'n1' as never }), undefined)),
-    viewOf({ nodes: [node('ready', 'active')] }),
-  )
+  checker.onCommit?.(commit(change(task({ id: 't2' as never, state: TaskState.RUNNING }), undefined)), viewOf({}))
   assert.deepEqual(found, [])
 })
 

@@ -192,3 +192,17 @@ test('row 50 (moby 30327): a machine that reboots faster than anybody notices do
     }
     await until('every running task has its container', really, 90)
   }))
+
+test('a node that is drained and taken back while a global task still stops there never runs two of it', () =>
+  withSwarm('drain-and-back', 2, async ({ world, create, running, until, seconds }) => {
+    create('agent', { mode: 'global', image: 'ok:1', stopGraceSeconds: 30 })
+    create('every', { mode: 'global', image: 'slow:1', stopGraceSeconds: 30 })
+    await until('all run', () => running('agent').length === 2 && running('every').length === 2, 60)
+    await seconds(90) // the checker of slots trusts hosts that have been sound for a while
+    for (let round = 0; round < 8; round += 1) {
+      world.play({ kind: 'availability', host: round % 2, availability: 'drain' })
+      await seconds(0.02 + round * 0.05)
+      world.play({ kind: 'availability', host: round % 2, availability: 'active' })
+      await until('all run again', () => running('agent').length === 2 && running('every').length === 2, 90)
+    }
+  }))

@@ -9,5 +9,12 @@ export { unconverged } from './convergence.ts'
 export type { Checker, Complain, ContainerChange, WorldFacts } from './types.ts'
 
 export function allCheckers(world: WorldFacts, complain: Complain): readonly Checker[] {
-  return [taskLife(complain), assignment(complain), history(complain), durability(complain), addresses(complain), slots(world, complain)]
+  return [
+    taskLife(world, complain),
+    assignment(complain),
+    history(complain),
+    durability(complain),
+    addresses(complain),
+    slots(world, complain),
+  ]
 }

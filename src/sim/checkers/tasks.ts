@@ -1,17 +1,18 @@
 // Rules about the life of a task in the store.
 import { isTerminal, type Task, TaskState, taskStateName } from '../../model/index.ts'
-import type { Checker, Complain } from './types.ts'
+import type { Checker, Complain, WorldFacts } from './types.ts'
 
-/** Observed and desired states only grow, a node once given stays, servedAt and releasedAt are set once, a running task is never just deleted. */
-export function taskLife(complain: Complain): Checker {
+/** Observed and desired states only grow, a node once given stays, servedAt and releasedAt are set once, the object of a running task is not deleted. */
+export function taskLife(world: Pick<WorldFacts, 'runsTask'>, complain: Complain): Checker {
   return {
     name: 'task-life',
-    onCommit(commit, view) {
+    onCommit(commit) {
       for (const change of commit.changes) {
         if (change.table !== 'task') continue
         const { before, after } = change
         if (after && before) grows(before, after, complain)
-        else if (before) deletedInTime(before, complain, (id) => view.nodes.get(id)?.status.state)
+        // The last report and the deletion may share a commit, so the engines are asked, not the store.
+        else if (before && world.runsTask(before.id)) complain('task-life', `task ${before.id} was deleted while its container runs`)
       }
     },
   }
@@ -30,15 +31,6 @@ function grows(before: Task, after: Task, complain: Complain): void {
   if (after.specVersion !== before.specVersion) broken('changed its spec')
   if (before.servedAt !== undefined && after.servedAt !== before.servedAt) broken('servedAt changed')
   if (before.releasedAt !== undefined && after.releasedAt !== before.releasedAt) broken('releasedAt changed')
-}
-
-/** SwarmKit's rule: a task object goes only when nothing can run for it any more. */
-function deletedInTime(task: Task, complain: Complain, nodeState: (id: NonNullable<Task['nodeId']>) => string | undefined): void {
-  const mayRun = !isTerminal(task.status.state) && task.status.state >= TaskState.ASSIGNED
-  if (!mayRun || task.nodeId === undefined) return
-  const state = nodeState(task.nodeId)
-  if (state === undefined || state === 'down') return
-  complain('task-life', `task ${task.id} was deleted while ${taskStateName(task.status.state)} on node ${task.nodeId}`)
 }
 
 /** No task is assigned to a node that is drained, paused or down, as of the commit that assigns it. */

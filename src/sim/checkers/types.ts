@@ -10,6 +10,8 @@ export interface WorldFacts {
   readonly hosts: number
   /** What the engine of this host holds. */
   containers(host: number): readonly ContainerState[]
+  /** A container of this task runs on a host that the manager can know about: sound for a while. */
+  runsTask(taskId: string): boolean
   hostOfNode(nodeId: string): number | undefined
   /** The newest view; undefined while no manager runs. */
   view(): View | undefined
