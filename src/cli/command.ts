@@ -50,24 +50,25 @@ export async function runCommand(
   io: Io,
   connect: () => ApiClient,
 ): Promise<number> {
-  let parsed: ReturnType<typeof parseFlags>
   try {
-    parsed = parseFlags(command.flags, argv, command.interspersed ?? true)
-    if (!parsed.help) checkCount(command, path, parsed.args.length)
+    const parsed = parseFlags(command.flags, argv, command.interspersed ?? true)
+    if (parsed.help) {
+      io.stdout.write(commandHelp(command, path))
+      return 0
+    }
+    checkCount(command, path, parsed.args.length)
+    const client = connect()
+    try {
+      return await command.run({ io, client, flags: parsed.flags, args: parsed.args })
+    } finally {
+      client.close()
+    }
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    io.stderr.write(`${error.message}\n\nUsage:  ${path} ${command.usage}\n\nRun '${path} --help' for more information\n`)
+    // docker words the last line differently when arguments are missing.
+    const hint = error.message.includes('requires at least') ? 'See' : 'Run'
+    io.stderr.write(`${error.message}\n\nUsage:  ${path} ${command.usage}\n\n${hint} '${path} --help' for more information\n`)
     return error.status
-  }
-  if (parsed.help) {
-    io.stdout.write(commandHelp(command, path))
-    return 0
-  }
-  const client = connect()
-  try {
-    return await command.run({ io, client, flags: parsed.flags, args: parsed.args })
-  } finally {
-    client.close()
   }
 }
 

@@ -1,7 +1,7 @@
 // `inspect`: objects as the daemon's own JSON, or through a template; missing ones are reported after the found ones.
 import { errorText } from '../../lib/index.ts'
 import { ExitError, type Io } from '../io.ts'
-import { compileTemplate, goJson } from './evaluate.ts'
+import { compileTemplate } from './evaluate.ts'
 
 /**
  * Shows each named object. `fetch` gives the daemon's JSON text of one. Without a format the result is one indented array;
@@ -24,7 +24,7 @@ export async function inspectAll(
     }
   }
   if (template) for (const text of texts) io.stdout.write(`${template(JSON.parse(text))}\n`)
-  else if (format === 'json') for (const text of texts) io.stdout.write(`${goJson(JSON.parse(text))}\n`)
+  else if (format === 'json') io.stdout.write(`[${texts.join(',')}]\n`)
   else io.stdout.write(`${indentJson(`[${texts.join(',')}]`)}\n`)
   for (const error of errors) io.stderr.write(`${error}\n`)
   return errors.length > 0 ? 1 : 0

@@ -27,7 +27,7 @@ export async function pinImage(client: ApiClient, io: Io, template: TaskSpec, au
   const image = container?.Image
   if (!container || !image) return
   try {
-    const path = `/distribution/${image.split('/').map(encodeURIComponent).join('/')}/json`
+    const path = `/distribution/${encodeURI(image)}/json`
     const { Descriptor, Platforms = [] } = await client.request<Distribution>('GET', path, {
       headers: auth ? { 'X-Registry-Auth': auth } : {},
     })

@@ -19,7 +19,7 @@ export const serviceUpdate: Command = {
     if (flags.bool('rollback')) {
       const others = UPDATE_FLAGS.some(({ name }) => flags.has(name) && !['rollback', 'detach', 'quiet'].includes(name))
       if (others) throw new ExitError(1, 'other flags may not be combined with --rollback')
-      return rollBack(context)
+      return rollBack(context, 'spec')
     }
     return update(context)
   },
@@ -41,16 +41,20 @@ async function update(context: Context): Promise<number> {
   const image = spec.TaskTemplate.ContainerSpec?.Image ?? ''
   const auth = flags.bool('with-registry-auth') ? await registryAuth(io, image) : undefined
   if (flags.has('image') && !flags.bool('no-resolve-image')) await pinImage(client, io, spec.TaskTemplate, auth)
-  const query = { version: service.Version.Index, registryAuthFrom: auth ? undefined : ('spec' as const) }
+  const query = { version: service.Version.Index, registryAuthFrom: flags.bool('with-registry-auth') ? undefined : ('spec' as const) }
   const { Warnings } = await client.updateService(service.ID, query, spec, auth ? { 'X-Registry-Auth': auth } : {})
   return finish(context, service, Warnings ?? [], args[0] as string)
 }
 
-async function rollBack(context: Context): Promise<number> {
+async function rollBack(context: Context, registryAuthFrom?: 'spec'): Promise<number> {
   const { client, args } = context
   const service = await readService(context)
   const spec: ServiceSpec = service.Spec
-  const { Warnings } = await client.updateService(service.ID, { version: service.Version.Index, rollback: 'previous' }, spec)
+  const { Warnings } = await client.updateService(
+    service.ID,
+    { version: service.Version.Index, registryAuthFrom, rollback: 'previous' },
+    spec,
+  )
   return finish(context, service, Warnings ?? [], args[0] as string)
 }
 

@@ -21,6 +21,9 @@ const ADDRESS_FLAGS: readonly FlagDef[] = [
   },
 ]
 
+/** What the daemon fills in with its defaults. */
+const NEW_CLUSTER = { Raft: { ElectionTick: 0, HeartbeatTick: 0 }, EncryptionConfig: { AutoLockManagers: false } }
+
 export const swarmInit: Command = {
   name: 'init',
   usage: '[OPTIONS]',
@@ -59,7 +62,7 @@ export const swarmInit: Command = {
       DataPathAddr: flags.string('data-path-addr') ?? '',
       DataPathPort: flags.number('data-path-port') ?? 0,
       ForceNewCluster: flags.bool('force-new-cluster'),
-      Spec: { ...changedClusterSpec(flags, {}), Labels: null, TaskDefaults: {} },
+      Spec: { ...changedClusterSpec(flags, NEW_CLUSTER), Labels: null, TaskDefaults: {} },
       AutoLockManagers: flags.bool('autolock'),
       Availability: availability(flags.string('availability')),
       DefaultAddrPool: flags.values<string[]>('default-addr-pool').flat(),

@@ -44,6 +44,7 @@ const HEADERS = {
   Mounts: 'MOUNTS',
   LocalVolumes: 'LOCAL VOLUMES',
   Networks: 'NETWORKS',
+  Platform: 'PLATFORM',
 }
 const MAX_COMMAND_LENGTH = 20
 const MAX_MOUNT_LENGTH = 15
@@ -112,6 +113,8 @@ function row(container: Container, truncate: boolean, nowMs: number): Row {
     Mounts: mounts.map((mount) => (truncate ? ellipsis(mount, MAX_MOUNT_LENGTH) : mount)).join(','),
     LocalVolumes: String((container.Mounts ?? []).filter(({ Driver }) => Driver === 'local').length),
     Networks: Object.keys(container.NetworkSettings?.Networks ?? {}).join(','),
+    // Only engines from 28 on know it, and docker shows null elsewhere, too.
+    Platform: null,
   }
 }
 
