@@ -70,6 +70,12 @@ export class BoundedQueue<T> implements AsyncIterable<T> {
         this.#items = []
         return Promise.resolve({ value: undefined, done: true })
       },
+      // Transports end an outgoing stream this way when the other side failed; without it they complain about the missing method instead of the failure.
+      throw: (error: unknown) => {
+        this.close()
+        this.#items = []
+        return Promise.reject(error)
+      },
     }
   }
 }
