@@ -98,17 +98,20 @@ function withoutDetails(line: string): string {
 
 async function writeLines(io: Io, client: ApiClient, frames: AsyncIterable<LogFrame>, flags: Flags, nameWidth: number): Promise<void> {
   const names = nameResolver(client, !flags.bool('no-resolve'))
-  const prefixes = new Map<string, Promise<string>>()
+  const prefixes = new Map<string, string>()
   for await (const { stream, data } of frames) {
     const out = stream === 'stdout' ? io.stdout : io.stderr
     const { timestamp, details, text } = splitLine(data.toString('utf8'), flags.bool('timestamps'))
     const key = details['com.docker.swarm.task.id'] ?? ''
-    let prefix = prefixes.get(key)
-    if (!prefix) {
-      prefix = key ? taskPrefix(client, names, details, flags, nameWidth) : Promise.resolve('')
-      prefixes.set(key, prefix)
+    let shown = ''
+    if (key && !flags.bool('raw')) {
+      let prefix = prefixes.get(key)
+      if (prefix === undefined) {
+        prefix = await taskPrefix(client, names, details, flags, nameWidth)
+        prefixes.set(key, prefix)
+      }
+      shown = `${prefix}    | `
     }
-    const shown = flags.bool('raw') || !key ? '' : `${await prefix}    | `
     out.write(`${timestamp ? `${timestamp} ` : ''}${shown}${flags.bool('details') ? `${extraDetails(details)} ` : ''}${text}`)
   }
 }
