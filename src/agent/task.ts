@@ -95,6 +95,10 @@ export class NodeTask {
     return signal.aborted ? undefined : this.#containerId
   }
 
+  get removed(): boolean {
+    return this.#removed
+  }
+
   get containerId(): string | undefined {
     return this.#containerId
   }

@@ -41,6 +41,8 @@ export class Tasks {
   readonly #tasks = new Map<TaskId, NodeTask>()
   readonly #secrets = new Map<string, AssignedSecret>()
   readonly #configs = new Map<string, AssignedConfig>()
+  /** Tasks that are wanted again while what they left behind is still being removed. */
+  readonly #wantedAgain = new Map<TaskId, AssignedTask>()
   /** Containers of this node that were there at start and that no task has claimed yet. */
   readonly #found = new Map<string, ContainerState>()
   readonly #env: TaskEnvironment
@@ -66,10 +68,7 @@ export class Tasks {
         deps.records.set(report)
         deps.report(report)
       },
-      gone: (taskId) => {
-        this.#tasks.delete(taskId)
-        deps.records.delete(taskId)
-      },
+      gone: (taskId) => this.#gone(taskId),
     }
   }
 
@@ -109,7 +108,7 @@ export class Tasks {
     }
     for (const change of changes) {
       if (change.kind !== 'task') continue
-      if (change.action === 'remove') this.#tasks.get(change.id)?.remove()
+      if (change.action === 'remove') this.#remove(change.id)
       else {
         named.add(change.task.id)
         this.#assign(change.task)
@@ -135,10 +134,9 @@ export class Tasks {
 
   #assign(task: AssignedTask): void {
     const present = this.#tasks.get(task.id)
-    if (present) {
-      present.assign(task)
-      return
-    }
+    if (present?.removed) this.#wantedAgain.set(task.id, task)
+    else present?.assign(task)
+    if (present) return
     const container = this.#found.get(task.id)
     this.#found.delete(task.id)
     if (container && container.status === 'running') this.#adoptNetworks(task)
@@ -146,6 +144,19 @@ export class Tasks {
     this.#tasks.set(task.id, created)
     for (const listener of this.#listeners) listener(created)
     created.kick()
+  }
+
+  #remove(id: TaskId): void {
+    this.#wantedAgain.delete(id)
+    this.#tasks.get(id)?.remove()
+  }
+
+  #gone(id: TaskId): void {
+    this.#tasks.delete(id)
+    this.#deps.records.delete(id)
+    const again = this.#wantedAgain.get(id)
+    this.#wantedAgain.delete(id)
+    if (again) this.#assign(again)
   }
 
   #adoptNetworks(task: AssignedTask): void {
@@ -161,7 +172,7 @@ export class Tasks {
 
   /** The managers have said everything: other tasks are gone, and so are containers of this node that no task claims. */
   #removeUnknown(named: ReadonlySet<string>): void {
-    for (const [id, task] of this.#tasks) if (!named.has(id)) task.remove()
+    for (const id of this.#tasks.keys()) if (!named.has(id)) this.#remove(id)
     this.#deps.records.keepOnly(new Set(this.#tasks.keys()))
     for (const container of this.#found.values()) {
       this.#deps.log.info('removing a container that no task claims', { container: container.id, name: container.name })
