@@ -1,5 +1,5 @@
 // Carries a changed spec through a service's slots: updates and rollbacks, with progress that outlives the manager.
-import type { ServiceId } from '../lib/index.ts'
+import type { Instant, ServiceId } from '../lib/index.ts'
 import { type Rollout, rolledBack, type Service, specRevisionOf, type Task, TaskState, type UpdateStatus } from '../model/index.ts'
 import { groupBySlot } from './replicated.ts'
 import { configOf, planRollout, type SlotTasks, slotState, superfluous } from './rolloutPlan.ts'
@@ -82,7 +82,7 @@ function proceed(ctx: Context, service: Service, slots: readonly SlotTasks[]): O
   if (!begun) return 'done'
 
   const plan = planRollout(service, slots, begun, ctx.now)
-  if (plan.failed.length > 0 && stopOnFailure(ctx, service, begun, plan.failed)) return 'done'
+  if (plan.failed.length > 0 && stopOnFailure(ctx, service, begun, slots, plan.failed)) return 'done'
   if (plan.complete) {
     finish(ctx, service, kind)
     return 'done'
@@ -101,17 +101,24 @@ function begin(ctx: Context, service: Service, kind: Rollout['kind'], slots: rea
     if (service.updateStatus === undefined) setStatus(ctx, service, updating(ctx))
     return row
   }
-  const started = { kind, startedAt: ctx.now }
-  const total = slots.filter((tasks) => slotState(service, tasks, started).kind === 'due').length
   ctx.tx.rollouts.delete(service.id)
+  const total = countDue(service, slots, kind, ctx.now)
   if (total === 0) {
     const state = service.updateStatus?.state
     if (state === 'updating' || state === 'rollback_started') finish(ctx, service, kind)
     return undefined
   }
-  ctx.limit.spend()
   if (service.updateStatus === undefined) setStatus(ctx, service, updating(ctx))
-  return ctx.tx.rollouts.create({ id: service.id, specVersion: service.specVersion, total, failedTaskIds: [], ...started })
+  return createRow(ctx, service, kind, total)
+}
+
+function countDue(service: Service, slots: readonly SlotTasks[], kind: Rollout['kind'], startedAt: Instant): number {
+  return slots.filter((tasks) => slotState(service, tasks, { kind, startedAt }).kind === 'due').length
+}
+
+function createRow(ctx: Context, service: Service, kind: Rollout['kind'], total: number): Rollout {
+  ctx.limit.spend()
+  return ctx.tx.rollouts.create({ id: service.id, kind, specVersion: service.specVersion, startedAt: ctx.now, total, failedTaskIds: [] })
 }
 
 function updating(ctx: Context): UpdateStatus {
@@ -137,7 +144,7 @@ function finish(ctx: Context, service: Service, kind: Rollout['kind']): void {
 }
 
 /** Counts failures; true when they end this rollout (texts: docker-api.md 1.2). A rollback that fails is not rolled back but paused. */
-function stopOnFailure(ctx: Context, service: Service, row: Rollout, failed: readonly Task[]): boolean {
+function stopOnFailure(ctx: Context, service: Service, row: Rollout, slots: readonly SlotTasks[], failed: readonly Task[]): boolean {
   const config = configOf(service, row.kind)
   const failedTaskIds = [...row.failedTaskIds, ...failed.map((task) => task.id)]
   const taskId = failed[0]?.id
@@ -155,7 +162,9 @@ function stopOnFailure(ctx: Context, service: Service, row: Rollout, failed: rea
       ctx.limit.spend(2)
       const revision = specRevisionOf(back)
       if (!ctx.tx.specRevisions.get(revision.id)) ctx.tx.specRevisions.create(revision)
-      ctx.tx.services.update(back)
+      const updated = ctx.tx.services.update(back)
+      // Now, not later: what other loops start from here on for the old spec belongs to this rollback and is monitored.
+      createRow(ctx, updated, 'rollback', countDue(updated, slots, 'rollback', ctx.now))
       return true
     }
   }
