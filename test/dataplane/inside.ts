@@ -134,34 +134,40 @@ async function load({ targets, count, parallel }: { targets: Target[]; count: nu
   return { ok: count - failed.length, failed, answers }
 }
 
-let held: Socket | undefined
+const held = new Map<string, Socket>()
 
-/** Opens a connection and keeps it. */
-function hold({ host, port }: Target): Promise<string> {
-  return new Promise((resolve, reject) => {
-    held = connect({ host, port })
-    held.once('error', reject)
-    held.once('connect', () => {
-      held!.off('error', reject)
-      resolve('connected')
-    })
+/** Opens a connection and keeps it under a name. */
+function hold({ name = '', host, port, localPort, localAddress }: Target & { name?: string }): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, localPort, localAddress })
+    held.set(name, socket)
+    const end = (text: string) => {
+      clearTimeout(timer)
+      socket.removeAllListeners()
+      socket.on('error', () => {})
+      resolve(text)
+    }
+    const timer = setTimeout(() => end('TIMEOUT'), TIMEOUT_MS)
+    socket.once('error', (error) => end((error as NodeJS.ErrnoException).code ?? error.message))
+    socket.once('connect', () => end('connected'))
   })
 }
 
 /** Asks on the kept connection. */
-function poke(): Promise<string> {
+function poke({ name = '' }: { name?: string }): Promise<string> {
+  const socket = held.get(name)!
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve('TIMEOUT'), TIMEOUT_MS)
     const end = (text: string) => {
       clearTimeout(timer)
-      held!.removeAllListeners()
-      held!.on('error', () => {})
+      socket.removeAllListeners()
+      socket.on('error', () => {})
       resolve(text)
     }
-    held!.once('error', (error) => end((error as NodeJS.ErrnoException).code ?? error.message))
-    held!.once('close', () => end('CLOSED'))
-    held!.once('data', (data) => end(data.toString().trim()))
-    held!.write('ping')
+    const timer = setTimeout(() => end('TIMEOUT'), TIMEOUT_MS)
+    socket.once('error', (error) => end((error as NodeJS.ErrnoException).code ?? error.message))
+    socket.once('close', () => end('CLOSED'))
+    socket.once('data', (data) => end(data.toString().trim()))
+    socket.write('ping')
   })
 }
 
