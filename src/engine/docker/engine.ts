@@ -119,9 +119,11 @@ export function createDockerEngine(options: DockerEngineOptions): DockerEngine {
       const found = array(await http.json({ method: 'GET', path: '/containers/json', query: { all: 1, filters } }))
       const gate = createGate(INSPECTS_AT_ONCE)
       const states = await Promise.all(found.map((item) => gate(() => inspect(text(object(item).Id)))))
-      return states.filter((state) => state !== undefined)
+      const present = states.filter((state) => state !== undefined)
+      await files.sweep(new Set(present.map((state) => state.name)))
+      return present
     },
-    events: (signal) => containerEvents(http, clock, log, signal),
+    events: (signal) => containerEvents({ http, clock, log, onDestroyed: (name) => files.remove(name) }, signal),
     logs: (id, logOptions, signal) => readLogs(http, id, logOptions, signal),
     ensureNetwork: (plan) => networks.ensure(plan),
     removeNetwork: (name) => networks.remove(name),

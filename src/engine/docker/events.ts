@@ -17,7 +17,15 @@ const ACTIONS: Readonly<Record<string, Extract<EngineEvent, { kind: 'container' 
   stop: 'stop',
 }
 
-export async function* containerEvents(http: DockerHttp, clock: Clock, log: Logger, signal: AbortSignal): AsyncGenerator<EngineEvent> {
+export interface EventDeps {
+  readonly http: DockerHttp
+  readonly clock: Clock
+  readonly log: Logger
+  /** A container of this name is gone, whoever removed it. */
+  readonly onDestroyed: (containerName: string) => Promise<void>
+}
+
+export async function* containerEvents({ http, clock, log, onDestroyed }: EventDeps, signal: AbortSignal): AsyncGenerator<EngineEvent> {
   let retryMs = RETRY_MIN_MS
   while (!signal.aborted) {
     try {
@@ -27,6 +35,7 @@ export async function* containerEvents(http: DockerHttp, clock: Clock, log: Logg
       yield { kind: 'reconnected' }
       for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
         const event = parseEvent(line)
+        if (event?.kind === 'container' && event.action === 'destroy' && event.labels.name) await onDestroyed(event.labels.name)
         if (event) yield event
       }
       log.debug('the event stream of the engine ended')

@@ -1,7 +1,8 @@
 // Secrets and configs as files in memory: each container has a folder of its own on a tmpfs of this node; it goes with the container.
 import { execFile } from 'node:child_process'
-import { chmod, chown, mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { chmod, chown, lstat, mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { errorText, ShoalError } from '../../lib/index.ts'
 import type { FilePlan } from '../../ports/index.ts'
@@ -11,8 +12,8 @@ export interface ContainerFiles {
   place(containerName: string, files: readonly FilePlan[]): Promise<readonly { readonly source: string; readonly target: string }[]>
   /** No error when there are none. */
   remove(containerName: string): Promise<void>
-  /** Removes the files of all containers that `keep` does not name. */
-  sweep(keep: ReadonlySet<string>): Promise<void>
+  /** Removes what earlier runs left of containers that are not among `names`. */
+  sweep(names: ReadonlySet<string>): Promise<void>
 }
 
 /** Types that statfs(2) gives to file systems which live in memory. */
@@ -20,33 +21,40 @@ const MEMORY_FILE_SYSTEMS = new Set([0x01021994, 0x858458f6]) // tmpfs, ramfs
 const SIZE = '64m'
 const run = promisify(execFile)
 
-/**
- * `root`: a folder for this node alone, e.g. `/run/shoal/<state>/files`. When it does not lie on a memory file system, a tmpfs is mounted there;
- * when that is not possible the secrets are refused rather than written to a disk. The engine must see the same path.
- */
-export function createContainerFiles(root: string): ContainerFiles {
-  let prepared: Promise<void> | undefined
+/** The memory file system that every Linux has, also inside the mount namespaces that engines are started in. */
+const SHARED_MEMORY = '/dev/shm'
 
-  const prepare = (): Promise<void> => {
-    prepared ??= prepareRoot(root).catch((error) => {
+/**
+ * `wanted`: a folder for this node alone. When it does not lie on a memory file system, a folder of the same meaning under /dev/shm is taken, and
+ * where that is none either, a tmpfs is mounted at `wanted`. Secrets are refused rather than written to a disk. The engine must see the same path.
+ */
+export function createContainerFiles(wanted: string): ContainerFiles {
+  let prepared: Promise<string> | undefined
+  /** Placed by this process: a sweep leaves them alone, their container may not be there yet. */
+  const placedHere = new Set<string>()
+
+  const prepare = (): Promise<string> => {
+    prepared ??= prepareRoot(wanted).catch((error) => {
       prepared = undefined
       throw error
     })
     return prepared
   }
 
-  const folderOf = (containerName: string) => {
+  const folderOf = (root: string, containerName: string) => {
     if (!/^[\w.-]+$/.test(containerName) || /^\.+$/.test(containerName)) {
       throw new ShoalError('invalid-argument', `${containerName} is no name of a container`)
     }
     return join(root, containerName)
   }
 
+  const everPlaced = async () => prepared !== undefined || (await exists(rootOf(wanted))) || (await exists(wanted))
+
   return {
     async place(containerName, files) {
       if (files.length === 0) return []
-      await prepare()
-      const folder = folderOf(containerName)
+      const folder = folderOf(await prepare(), containerName)
+      placedHere.add(containerName)
       await rm(folder, { recursive: true, force: true })
       await mkdir(folder, { mode: 0o700 })
       const placed: { source: string; target: string }[] = []
@@ -60,21 +68,33 @@ export function createContainerFiles(root: string): ContainerFiles {
       return placed
     },
     async remove(containerName) {
-      await rm(folderOf(containerName), { recursive: true, force: true })
+      if (!(await everPlaced())) return
+      placedHere.delete(containerName)
+      await rm(folderOf(await prepare(), containerName), { recursive: true, force: true })
     },
-    async sweep(keep) {
-      const names = await readdir(root).catch(() => [])
-      for (const name of names) if (!keep.has(name)) await rm(join(root, name), { recursive: true, force: true })
+    async sweep(names) {
+      if (!(await everPlaced())) return
+      const root = await prepare()
+      for (const name of await readdir(root)) {
+        if (!names.has(name) && !placedHere.has(name)) await rm(join(root, name), { recursive: true, force: true })
+      }
     },
   }
 }
 
-async function prepareRoot(root: string): Promise<void> {
-  await mkdir(root, { recursive: true, mode: 0o700 })
-  await chmod(root, 0o700)
-  if (await inMemory(root)) return
+/** Where the files of `wanted` lie in shared memory. */
+function rootOf(wanted: string): string {
+  return join(SHARED_MEMORY, `shoal-files-${createHash('sha256').update(wanted).digest('hex').slice(0, 16)}`)
+}
+
+async function prepareRoot(wanted: string): Promise<string> {
+  if (await inMemory(dirname(wanted))) return privateFolder(wanted)
+  if (await inMemory(SHARED_MEMORY)) return privateFolder(rootOf(wanted))
+  const root = await privateFolder(wanted)
+  if (await inMemory(root)) return root
   try {
     await run('mount', ['-t', 'tmpfs', '-o', `mode=0700,size=${SIZE},nosuid,nodev,noexec`, 'shoal-files', root])
+    return root
   } catch (error) {
     throw new ShoalError('failed-precondition', `secrets need a memory file system at ${root}: ${errorText(error)}`, {
       next: 'run shoald as root, or mount a tmpfs there',
@@ -83,6 +103,27 @@ async function prepareRoot(root: string): Promise<void> {
   }
 }
 
+/** Shared memory is open to all: a folder that somebody else has put there is refused. */
+async function privateFolder(path: string): Promise<string> {
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  const found = await lstat(path)
+  if (!found.isDirectory() || found.uid !== process.getuid?.()) {
+    throw new ShoalError('permission-denied', `${path} belongs to somebody else`, { next: 'remove it' })
+  }
+  await chmod(path, 0o700)
+  return path
+}
+
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
 async function inMemory(path: string): Promise<boolean> {
-  return MEMORY_FILE_SYSTEMS.has((await statfs(path)).type)
+  return statfs(path).then(
+    ({ type }) => MEMORY_FILE_SYSTEMS.has(type),
+    () => false, // it is not there
+  )
 }
