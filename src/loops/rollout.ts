@@ -178,12 +178,9 @@ function updateSlot(ctx: Context, service: Service, tasks: SlotTasks, order: 'st
   const newest = tasks.at(-1)
   if (!newest) return
   const place: SlotPlace = isGlobal(service) && newest.nodeId ? { slot: 0, nodeId: newest.nodeId } : { slot: newest.slot }
-  const keepsServing = order === 'start-first' && tasks.some((task) => isLive(task) && task.status.state === TaskState.RUNNING)
-  if (keepsServing) {
-    createTask(ctx, service, place)
-    return
-  }
-  for (const task of tasks) if (isLive(task)) endTask(ctx, task, TaskState.SHUTDOWN)
-  const clear = tasks.every((task) => hasStopped(ctx.tx.tasks.get(task.id) ?? task, ctx.tx))
+  // One task goes on serving until the new one does; what an update that was overtaken had begun does not.
+  const serving = order === 'start-first' ? tasks.findLast((task) => isLive(task) && task.status.state === TaskState.RUNNING) : undefined
+  for (const task of tasks) if (isLive(task) && task !== serving) endTask(ctx, task, TaskState.SHUTDOWN)
+  const clear = tasks.every((task) => task === serving || hasStopped(ctx.tx.tasks.get(task.id) ?? task, ctx.tx))
   createTask(ctx, service, place, { desiredState: clear ? goalOf(service) : TaskState.READY })
 }

@@ -206,3 +206,16 @@ test('a node that is drained and taken back while a global task still stops ther
       await until('all run again', () => running('agent').length === 2 && running('every').length === 2, 90)
     }
   }))
+
+test('updates that overtake each other start-first never run more than two containers in a slot', () =>
+  withSwarm('overtaken', 3, async ({ world, create, running, until, seconds, service }) => {
+    create('web', { replicas: 3, order: 'start-first', parallelism: 0, stopGraceSeconds: 30, image: 'slow:1', healthcheck: true })
+    await until('all run', () => running('web').length === 3, 60)
+    await seconds(90) // the checker of slots trusts hosts that have been sound for a while
+    for (let round = 2; round < 12; round += 1) {
+      world.play({ kind: 'update', service: 'web', image: `${round % 2 ? 'ok' : 'slow'}:${round}`, order: 'start-first' })
+      await seconds(round * 0.7)
+    }
+    const done = () => running('web').length === 3 && running('web').every((task) => task.specVersion === service('web').specVersion)
+    await until('the last one wins', done, 180)
+  }))

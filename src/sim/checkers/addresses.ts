@@ -1,8 +1,8 @@
 // No two owners of one address (moby 31694, 33795, 40989), whatever crashes.
 import type { TaskId } from '../../lib/index.ts'
-import { isTerminal, type Service, type Task } from '../../model/index.ts'
+import type { Service, Task } from '../../model/index.ts'
 import type { View } from '../../store/index.ts'
-import type { Checker, Complain } from './types.ts'
+import { type Checker, type Complain, isOver } from './types.ts'
 
 /** An address belongs to one task that is not over, or is one service's VIP; and a published port belongs to one service. */
 export function addresses(complain: Complain): Checker {
@@ -25,14 +25,14 @@ export function addresses(complain: Complain): Checker {
     onCommit(commit, view) {
       // First what was given up in this commit, then what was taken: their order within a commit is not seen.
       for (const change of commit.changes) {
-        if (change.table === 'task' && change.before && (!change.after || isTerminal(change.after.status.state))) {
+        if (change.table === 'task' && change.before && (!change.after || isOver(change.after))) {
           for (const what of taskAddresses(change.before)) drop(what, `task ${change.id}`)
         }
         if (change.table === 'service' && change.before)
           for (const what of serviceAddresses(change.before)) drop(what, `service ${change.id}`)
       }
       for (const change of commit.changes) {
-        if (change.table === 'task' && change.after && !isTerminal(change.after.status.state)) {
+        if (change.table === 'task' && change.after && !isOver(change.after)) {
           for (const what of taskAddresses(change.after)) take(what, `task ${change.id}`, (owner) => isAlive(owner, view))
         }
         if (change.table === 'service' && change.after) {
@@ -50,7 +50,7 @@ function isAlive(owner: string, view: View): boolean {
   const [kind, id = ''] = owner.split(' ')
   if (kind === 'service') return view.services.get(id as Service['id']) !== undefined
   const task = view.tasks.get(id as TaskId)
-  return task !== undefined && !isTerminal(task.status.state)
+  return task !== undefined && !isOver(task)
 }
 
 function* taskAddresses(task: Task): Generator<string> {

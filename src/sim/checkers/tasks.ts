@@ -1,6 +1,6 @@
 // Rules about the life of a task in the store.
-import { isTerminal, type Task, TaskState, taskStateName } from '../../model/index.ts'
-import type { Checker, Complain, WorldFacts } from './types.ts'
+import { type Task, TaskState, taskStateName } from '../../model/index.ts'
+import { type Checker, type Complain, isOver, type WorldFacts } from './types.ts'
 
 /** Observed and desired states only grow, a node once given stays, servedAt and releasedAt are set once, the object of a running task is not deleted. */
 export function taskLife(world: Pick<WorldFacts, 'runsTask'>, complain: Complain): Checker {
@@ -54,11 +54,6 @@ export function assignment(complain: Complain): Checker {
       }
     },
   }
-}
-
-/** It has ended, or was given up before it was placed. */
-function isOver(task: Task): boolean {
-  return isTerminal(task.status.state) || (task.desiredState > TaskState.RUNNING && task.status.state < TaskState.ASSIGNED)
 }
 
 /** Dead tasks of a slot stay within the retention limit, given some time to reap. */

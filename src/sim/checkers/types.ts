@@ -1,4 +1,5 @@
 // What the always-on checkers see and how they complain.
+import { isTerminal, type Task, TaskState } from '../../model/index.ts'
 import type { ContainerState } from '../../ports/index.ts'
 import type { Commit, View } from '../../store/index.ts'
 
@@ -42,3 +43,8 @@ export interface ContainerChange {
 
 /** Reports a broken rule. The run goes on to the end of the event and stops then. */
 export type Complain = (rule: string, what: string) => void
+
+/** It has ended, or was given up before it was placed: nothing will ever run for it. */
+export function isOver(task: Task): boolean {
+  return isTerminal(task.status.state) || (task.desiredState > TaskState.RUNNING && task.status.state < TaskState.ASSIGNED)
+}
