@@ -8,15 +8,7 @@ const DEFAULT_COLUMNS = 80
 const INTERRUPTED_STATUS = 130
 
 export function realIo(): Io {
-  const interrupt = new AbortController()
-  let interruptions = 0
-  process.on('SIGINT', () => {
-    interruptions += 1
-    // Nobody who presses Ctrl-C twice wants to wait for anything.
-    if (interruptions > 1) process.exit(INTERRUPTED_STATUS)
-    interrupt.abort()
-    setTimeout(() => process.exit(INTERRUPTED_STATUS), 500).unref()
-  })
+  let interrupt: AbortController | undefined
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       // `shoal ... | head` closes our output: that is an end, not a failure to report.
@@ -38,8 +30,23 @@ export function realIo(): Io {
     sleep: async (milliseconds, signal) => {
       await delay(milliseconds, undefined, { signal })
     },
-    interrupted: interrupt.signal,
+    get interrupted() {
+      // Only who asks changes what Ctrl-C does: a shell in a machine must get its own.
+      interrupt ??= onInterrupt()
+      return interrupt.signal
+    },
   }
+}
+
+/** The first Ctrl-C is told to the command, which has half a second to say goodbye; the second ends it at once. */
+function onInterrupt(): AbortController {
+  const interrupt = new AbortController()
+  process.on('SIGINT', () => {
+    if (interrupt.signal.aborted) process.exit(INTERRUPTED_STATUS)
+    interrupt.abort()
+    setTimeout(() => process.exit(INTERRUPTED_STATUS), 500).unref()
+  })
+  return interrupt
 }
 
 function output(stream: NodeJS.WriteStream): Output {

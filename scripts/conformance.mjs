@@ -1,0 +1,80 @@
+// The real docker CLI against three machines: makes m1, w1 and w2, runs ../shared/conformance/conf.py over them, takes them down again.
+//   node scripts/conformance.mjs [--only SECTIONS] [--cli DOCKER[,DOCKER]] [--keep]
+// Each CLI gets fresh machines, because a run leaves traces that a second one would meet. Needs root; the lines are conf.py's own.
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
+const conformance = path.resolve(root, '../shared/conformance')
+const out = path.join(root, 'dist/conformance')
+const NAMES = ['m1', 'w1', 'w2']
+/** A set of machines of its own, so that a demo on the same computer is not touched. */
+const ENV = { ...process.env, SHOAL_MACHINE_SET: 'conform', SHOAL_MACHINE_SUBNET: process.env.SHOAL_CONFORMANCE_SUBNET ?? '10.78.0.0/24' }
+
+const argument = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined)
+const only = argument('--only')
+const keep = process.argv.includes('--keep')
+const candidates = argument('--cli')?.split(',') ?? ['/usr/bin/docker', '/usr/local/bin/docker']
+const clis = candidates.filter((cli) => existsSync(cli))
+
+let child
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    child?.kill('SIGKILL')
+    if (!keep) shoal('machine', 'down')
+    process.exit(130)
+  })
+}
+
+if (!existsSync(path.join(conformance, 'conf.py'))) fail(`there is no ${conformance}/conf.py`)
+if (clis.length === 0) fail(`no docker command line found (looked for ${candidates.join(', ')})`)
+mkdirSync(out, { recursive: true })
+const images = path.join(out, 'images.tar')
+if (!existsSync(images))
+  check(spawnSync('bash', [path.join(conformance, 'make-images.sh'), images], { stdio: 'inherit' }), 'making the test images')
+
+let failures = 0
+for (const cli of clis) failures += await runOnce(cli)
+process.exit(failures > 0 ? 1 : 0)
+
+async function runOnce(cli) {
+  console.log(`# conformance with ${spawnSync(cli, ['--version'], { encoding: 'utf8' }).stdout.trim()}`)
+  shoal('machine', 'down')
+  try {
+    check(shoal('machine', 'create', '--no-images', '--image', images, ...NAMES), 'creating the machines')
+    const lines = NAMES.map((name) => `NODE_${name}=${said('machine', 'url', name)}; ADDR_${name}=${said('machine', 'ip', name)}`)
+    const envFile = path.join(out, 'env.sh')
+    writeFileSync(envFile, `${lines.join('\n')}\n`)
+    const folder = path.join(out, path.dirname(cli).replaceAll('/', '_'))
+    const args = [path.join(conformance, 'conf.py'), '--env', envFile, '--cli', cli, '--out', folder, ...(only ? ['--only', only] : [])]
+    const status = await new Promise((resolve) => {
+      child = spawn('python3', args, { stdio: 'inherit', env: ENV })
+      child.on('error', () => resolve(127))
+      child.on('close', (code) => resolve(code ?? 1))
+    })
+    if (status !== 0) console.log(`# ${status} failed with ${cli}; every command and its output: ${folder}/transcript.txt`)
+    return status
+  } finally {
+    if (!keep) shoal('machine', 'down')
+  }
+}
+
+function shoal(...args) {
+  return spawnSync(path.join(root, 'bin/shoal'), args, { stdio: ['ignore', 'inherit', 'inherit'], env: ENV })
+}
+
+function said(...args) {
+  return spawnSync(path.join(root, 'bin/shoal'), args, { encoding: 'utf8', env: ENV }).stdout.trim()
+}
+
+function check(result, what) {
+  if (result.status !== 0) fail(`${what} failed`)
+}
+
+function fail(reason) {
+  console.error(`conformance: ${reason}`)
+  console.log(`FAIL conformance.setup  ${reason}`)
+  process.exit(1)
+}
