@@ -18,6 +18,8 @@ const RETRY_MOST_MS = 5_000
 const REBUILD_AFTER = 3
 /** How long `attach` waits for the mesh stream to tell about a network: tasks come by another stream. */
 const NETWORK_WAIT_MS = 10_000
+/** How long after the first task came to a network the engine may still be making its side of it. */
+const ENGINE_NETWORK_MS = 10_000
 
 export interface DataPlaneDeps {
   readonly kernel: Kernel
@@ -96,9 +98,8 @@ class KernelDataPlane implements DataPlane {
   /** False until the agent has told its tasks: after a restart of shoald the overlays that are there are kept until then. */
   #tasksKnown = false
 
-  /** Networks that tasks were attached to since the start. For a new one the engine makes a network of its own, and rearranges the firewall. */
-  readonly #attachedNetworks = new Set<string>()
-  #engineMayHaveRearranged = false
+  /** Until then a container's start brings a whole check: for its network the engine made one of its own, and rearranged the firewall. */
+  #checkAtStartUntilMs = 0
 
   /** The services whose ports are occupied. */
   #heldFor: MeshState['services'] | undefined
@@ -182,9 +183,9 @@ class KernelDataPlane implements DataPlane {
     if (networks.length === 0) return []
     const networkIds = networks.map((network) => network.networkId)
     await this.#networksKnown(networkIds)
+    const used = new Set([...this.#tasks.values()].flatMap((task) => task.networkIds))
+    if (!networkIds.every((id) => used.has(id))) this.#checkAtStartUntilMs = this.#deps.clock.monotonicMs() + ENGINE_NETWORK_MS
     this.#tasks.set(taskId, { taskId, networkIds })
-    for (const id of networkIds) if (!this.#attachedNetworks.has(id)) this.#engineMayHaveRearranged = true
-    for (const id of networkIds) this.#attachedNetworks.add(id)
     await this.#settled()
     const attachments = networks.map(({ networkId, address }) => {
       const network = this.#state.networks.get(networkId)
@@ -200,9 +201,8 @@ class KernelDataPlane implements DataPlane {
 
   async hairpin(): Promise<void> {
     if (!this.#status.on) return
-    const rearranged = this.#engineMayHaveRearranged
-    this.#engineMayHaveRearranged = false
-    await this.#inTurn(() => (rearranged ? this.#repair() : this.#deps.kernel.hairpin()))
+    const whole = this.#deps.clock.monotonicMs() < this.#checkAtStartUntilMs
+    await this.#inTurn(() => (whole ? this.#repair() : this.#deps.kernel.hairpin()))
   }
 
   async engineReconnected(): Promise<void> {

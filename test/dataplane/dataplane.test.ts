@@ -148,6 +148,18 @@ describe('data plane', () => {
     assert.equal(await soon(clock, plane.check()), 0)
   })
 
+  test('the start of the first container on a network puts our firewall rule back to the front', async () => {
+    const { plane, kernel, clock } = await rig()
+    await soon(clock, plane.update(MESH))
+    for (const taskId of ['first', 'second']) {
+      await soon(clock, plane.attach(taskId, [{ networkId: APP.id, address: '10.0.4.10' }]))
+      kernel.vandalize('firewall')
+      await soon(clock, plane.hairpin())
+      assert.ok(kernel.objects.has('firewall'), taskId)
+      await soon(clock, plane.detach(taskId)) // the engine makes its network again for the next
+    }
+  })
+
   test('after a restart of shoald the kernel is not touched before the mesh is known, and overlays stay until the tasks are known', async () => {
     const { plane, kernel, clock } = await rig()
     await soon(clock, plane.update(MESH))
