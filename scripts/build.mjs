@@ -47,7 +47,7 @@ async function buildEntries(wanted, logLevel) {
       splitting: true,
       format: 'esm',
       platform: 'node',
-    mainFields: ['module', 'main'], // a lazily imported CommonJS package would show only a default export
+      mainFields: ['module', 'main'], // a lazily imported CommonJS package would show only a default export
       target: 'node24',
       external: ['lmdb'], // a native addon: stays in node_modules
       minifyWhitespace: true,
