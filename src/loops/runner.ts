@@ -38,10 +38,22 @@ export function createRunner(options: RunnerOptions): Runner {
   return new LoopRunner(options)
 }
 
+/** Keys to look at. It says which were taken out, so that a turn costs what it does and not what is left to do. */
+class DirtyKeys extends Set<string> {
+  /** Where they are noted; only during a turn. */
+  taken: string[] | undefined
+
+  override delete(key: string): boolean {
+    const had = super.delete(key)
+    if (had) this.taken?.push(key)
+    return had
+  }
+}
+
 /** What one loop has to do. */
 class Worklist {
   readonly loop: AnyLoop
-  readonly dirty = new Set<string>()
+  readonly dirty = new DirtyKeys()
   readonly later = new Map<string, Instant>()
   readonly failures = new Map<string, number>()
 
@@ -176,15 +188,20 @@ class LoopRunner implements Runner {
   #batchTurn(ctx: Context, turn: Taken): void {
     const { list } = turn
     if (list.loop.kind !== 'batch') return
-    turn.keys.push(...list.dirty)
     let outcome: Outcome
+    list.dirty.taken = turn.keys
     try {
       outcome = list.loop.run(ctx, list.dirty)
     } catch (error) {
       throw new TurnFailure(list, error instanceof KeyFailure ? error.key : undefined, error instanceof KeyFailure ? error.cause : error)
+    } finally {
+      list.dirty.taken = undefined
     }
     if (typeof outcome === 'object') {
-      for (const key of list.dirty) turn.delayed.push([key, outcome.wakeAt])
+      for (const key of list.dirty) {
+        turn.keys.push(key)
+        turn.delayed.push([key, outcome.wakeAt])
+      }
       list.dirty.clear()
     }
     for (const key of turn.keys) if (!list.dirty.has(key)) turn.finished.push(key)

@@ -21,6 +21,8 @@ export interface Demand {
   readonly plugins: readonly { readonly type: string; readonly name: string }[]
   /** Whose data plane the task's networks need. */
   readonly plane: 'none' | 'shoal' | 'swarm'
+  /** Equal for demands that ask the same of what a node is (not of what runs there); '' when they ask for nothing. */
+  readonly fitKey: string
 }
 
 export interface DemandInput {
@@ -35,6 +37,8 @@ export interface DemandInput {
 
 export function demandOf(input: DemandInput): Demand {
   const reserved = input.task.resources?.reservations
+  const platforms = (input.placement?.platforms ?? []).map(normalPlatform)
+  const plugins = pluginsOf(input.task)
   return {
     serviceId: input.serviceId,
     groupKey: `${input.serviceId}.${input.specVersion}`,
@@ -47,10 +51,21 @@ export function demandOf(input: DemandInput): Demand {
     constraints: parsedOrNothing(input.placement?.constraints ?? []),
     spreadOver: (input.placement?.preferences ?? []).map((preference) => preference.spread),
     maxReplicasPerNode: input.placement?.maxReplicas ?? 0,
-    platforms: (input.placement?.platforms ?? []).map(normalPlatform),
-    plugins: pluginsOf(input.task),
+    platforms,
+    plugins,
     plane: input.plane,
+    fitKey: fitKeyOf(input.placement?.constraints ?? [], platforms, plugins, input.plane),
   }
+}
+
+function fitKeyOf(
+  constraints: readonly string[],
+  platforms: Demand['platforms'],
+  plugins: Demand['plugins'],
+  plane: Demand['plane'],
+): string {
+  if (constraints.length === 0 && platforms.length === 0 && plugins.length === 0 && plane === 'none') return ''
+  return JSON.stringify([constraints, platforms, plugins, plane])
 }
 
 function parsedOrNothing(expressions: readonly string[]): readonly Constraint[] | undefined {

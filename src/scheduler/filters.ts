@@ -23,6 +23,17 @@ export function refusal(info: NodeInfo, demand: Demand, tasksOfService: number):
   return undefined
 }
 
+/** What does not depend on what runs there: only a change of the node changes the answer. */
+export function fitsNode(info: NodeInfo, demand: Demand): boolean {
+  return (
+    (demand.plugins.length === 0 || hasPlugins(info, demand)) &&
+    demand.constraints !== undefined &&
+    nodeMatches(demand.constraints, info.node) &&
+    (demand.platforms.length === 0 || fitsPlatform(info, demand)) &&
+    (demand.plane === 'none' || servesPlane(info, demand))
+  )
+}
+
 export function countRefusal(refusals: Refusals, filter: FilterName): void {
   refusals.set(filter, (refusals.get(filter) ?? 0) + 1)
 }

@@ -2,7 +2,9 @@
 import { assert } from '../lib/index.ts'
 import type { GenericResource, Node } from '../model/index.ts'
 import type { Demand } from './demand.ts'
+import { Fits } from './fits.ts'
 import { NodeInfo } from './nodeInfo.ts'
+import { NodeOrder } from './order.ts'
 
 /** What one assigned task takes from its node. */
 export interface TaskUse {
@@ -18,6 +20,8 @@ export class NodeSet {
   readonly #uses = new Map<string, TaskUse>()
   /** Active tasks by service and node. */
   readonly #byService = new Map<string, Map<string, number>>()
+  readonly #order = new NodeOrder()
+  readonly #fits = new Fits()
   #nextIndex = 0
 
   get size(): number {
@@ -42,16 +46,32 @@ export class NodeSet {
     if (known?.node === node) return false
     if (known) {
       known.setNode(node)
+      this.#fits.forget(known)
+      this.#order.touch(known)
       return true
     }
     const info = new NodeInfo(node, this.#nextIndex++)
     this.#nodes.set(node.id, info)
+    this.#order.add(info)
     for (const use of this.#uses.values()) if (use.nodeId === node.id) this.#count(info, use, 1)
     return true
   }
 
   removeNode(nodeId: string): void {
+    const info = this.#nodes.get(nodeId)
+    if (!info) return
     this.#nodes.delete(nodeId)
+    this.#order.remove(info)
+  }
+
+  /** Least loaded first; valid until the next change. */
+  leastLoaded(): Iterable<{ readonly info: NodeInfo }> {
+    return this.#order.sorted()
+  }
+
+  /** Whether nodes meet what the demand asks of a node itself, remembered; undefined when it asks nothing. */
+  fitsNode(demand: Demand): ((info: NodeInfo) => boolean) | undefined {
+    return this.#fits.of(demand, this.#nextIndex)
   }
 
   /** Sets what a task uses now; undefined when it uses nothing (any more). Saying the same again changes nothing. */
@@ -94,5 +114,6 @@ export class NodeSet {
   #count(info: NodeInfo, use: TaskUse, sign: 1 | -1): void {
     info.use(use.demand, use.generic, sign)
     if (use.active) info.activeTasks += sign
+    this.#order.touch(info)
   }
 }

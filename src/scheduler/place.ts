@@ -58,14 +58,57 @@ export function placeGroup(nodes: NodeSet, demand: Demand, tasks: readonly TaskT
     else unplaced.push(unplacedFor(task, new Map([[why ?? 'ready', 1]])))
   }
 
+  if (free.length === 0) return { placed, unplaced }
   // Tasks that replace others on known nodes see other counts than their siblings, so they are placed one by one.
   const oneByOne = demand.maxReplicasPerNode > 0 && free.some((task) => (task.replacesOn?.length ?? 0) > 0)
-  for (const batch of oneByOne ? free.map((task) => [task]) : free.length > 0 ? [free] : [])
-    placeFree(nodes, demand, batch, now, enter, unplaced)
+  const few = oneByOne || free.length * FEW <= nodes.size
+  if (demand.spreadOver.length === 0 && few) for (const task of free) placeOne(nodes, demand, task, now, enter, unplaced)
+  else for (const batch of oneByOne ? free.map((task) => [task]) : [free]) placeMany(nodes, demand, batch, now, enter, unplaced)
   return { placed, unplaced }
 }
 
-function placeFree(
+/** Below this share of the nodes it is cheaper to look for each task's node from the least loaded on than to rank all nodes. */
+const FEW = 16
+
+function placeOne(
+  nodes: NodeSet,
+  demand: Demand,
+  task: TaskToPlace,
+  now: number,
+  enter: (taskId: string, info: NodeInfo) => void,
+  unplaced: Unplaced[],
+): void {
+  const fits = nodes.fitsNode(demand)
+  const counts = nodes.tasksOf(demand.serviceId)
+  let best: NodeInfo | undefined
+  let bestFailures = 0
+  let bestCount = 0
+  for (const { info } of nodes.leastLoaded()) {
+    if (fits && !fits(info)) continue
+    const failures = info.recentFailures(demand.groupKey, now)
+    const count = counts?.get(info.node.id) ?? 0
+    // Of equals the first is the best, so only fewer counts.
+    if (best && (failures !== bestFailures ? failures > bestFailures : count >= bestCount)) continue
+    if (refusal(info, demand, counts ? countOn(nodes, demand, info, task) : 0) !== undefined) continue
+    best = info
+    bestFailures = failures
+    bestCount = count
+    if (failures === 0 && count === 0) break
+  }
+  if (best) enter(task.taskId, best)
+  else unplaced.push(unplacedFor(task, allRefusals(nodes, demand, task)))
+}
+
+function allRefusals(nodes: NodeSet, demand: Demand, task: TaskToPlace): Refusals {
+  const refusals: Refusals = new Map()
+  for (const info of nodes.values()) {
+    const why = refusal(info, demand, countOn(nodes, demand, info, task))
+    if (why !== undefined) countRefusal(refusals, why)
+  }
+  return refusals
+}
+
+function placeMany(
   nodes: NodeSet,
   demand: Demand,
   tasks: readonly TaskToPlace[],
@@ -73,25 +116,15 @@ function placeFree(
   enter: (taskId: string, info: NodeInfo) => void,
   unplaced: Unplaced[],
 ): void {
-  const counts = nodes.tasksOf(demand.serviceId)
   const refusals: Refusals = new Map()
   const first = tasks[0]!
   const candidates: NodeInfo[] = []
   const better = nodeOrder(nodes, demand, now)
-  const single = tasks.length === 1 && demand.spreadOver.length === 0
-  let best: NodeInfo | undefined
   for (const info of nodes.values()) {
-    const why = refusal(info, demand, counts === undefined ? 0 : countOn(nodes, demand, info, first))
-    if (why !== undefined) countRefusal(refusals, why)
-    else if (!single) candidates.push(info)
-    else if (best === undefined || better(info, best)) best = info
+    const why = refusal(info, demand, countOn(nodes, demand, info, first))
+    if (why === undefined) candidates.push(info)
+    else countRefusal(refusals, why)
   }
-  if (single) {
-    if (best) enter(first.taskId, best)
-    else unplaced.push(unplacedFor(first, refusals))
-    return
-  }
-
   const tree = new SpreadTree(
     candidates,
     nodes.values(),
