@@ -128,7 +128,7 @@ export function array<T>(item: Codec<T>): Codec<readonly T[]> {
     parse(json, path) {
       if (!Array.isArray(json)) refuse(path, 'an array', json)
       if (json.length > MAX_ARRAY) throw new ShoalError('invalid-argument', `invalid JSON: ${path}: more than ${MAX_ARRAY} entries`)
-      return json.map((value, index) => item.parse(value ?? undefined, `${path}[${index}]`))
+      return json.map((value, index) => item.parse(value, `${path}[${index}]`))
     },
     print: (values) => values.map((value) => item.print(value)),
   }

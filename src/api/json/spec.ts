@@ -161,8 +161,10 @@ export const taskSpec: Codec<TaskSpec> = object<TaskSpec>([
       if (runtime !== 'container' && runtime !== 'plugin' && runtime !== 'attachment') {
         throw new ShoalError('invalid-argument', `invalid runtime ${JSON.stringify(runtime)}: use "container"`)
       }
-      if (draft.runtime === undefined) draft.runtime = runtime
-      else if (draft.runtime !== runtime) throw new ShoalError('invalid-argument', 'mismatched Runtime and *Spec fields')
+      if (draft.runtime !== undefined && draft.runtime !== runtime)
+        throw new ShoalError('invalid-argument', 'mismatched Runtime and *Spec fields')
+      // "container" is what nothing means, too: the model has one form, or a spec sent back would seem changed.
+      if (runtime !== 'container') draft.runtime = runtime
     },
     write() {},
   },
