@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { type Demand, demandOf, type NodeInfo, NodeSet, placeGroup, refusal } from '../../src/scheduler/index.ts'
 import { nodeOf } from './build.ts'
 
-const NODES = 40
+const NODES = 16
 
 function wanted(service: number, constraint: number, memoryBytes: number): Demand {
   return demandOf({
@@ -42,7 +42,7 @@ test('a task alone goes where ranking all nodes would put it, whatever came, wen
     memoryBytes: fc.constantFrom(0, 1e8, 1e9),
   })
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       const nodes = new NodeSet()
       const node = (n: number, zone: number) => nodeOf({ id: `n${n}`, labels: { zone: String(zone) } })
       for (let n = 0; n < NODES; n++) nodes.setNode(node(n, n % 3))
