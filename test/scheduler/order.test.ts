@@ -42,7 +42,7 @@ test('a task alone goes where ranking all nodes would put it, whatever came, wen
     memoryBytes: fc.constantFrom(0, 1e8, 1e9),
   })
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 120, size: 'max' }), (steps) => {
       const nodes = new NodeSet()
       const node = (n: number, zone: number) => nodeOf({ id: `n${n}`, labels: { zone: String(zone) } })
       for (let n = 0; n < NODES; n++) nodes.setNode(node(n, n % 3))
