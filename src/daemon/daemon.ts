@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type Agent, createAgent } from '../agent/index.ts'
 import { createApi, serveApi } from '../api/index.ts'
 import { realIssuer } from '../ca/index.ts'
-import { createDataPlane, createLinuxKernel } from '../dataplane/index.ts'
+import { createDataPlane, createLinuxKernel, type DataPlane } from '../dataplane/index.ts'
 import { createDockerEngine } from '../engine/index.ts'
 import { createLogger, errorText, type Logger, logfmt, rfc3339 } from '../lib/index.ts'
 import { type AgentSetup, createNode, type InterfaceAddress, type SwarmNode } from '../node/index.ts'
@@ -36,7 +36,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   try {
     held(await lockState(options.stateDir))
     if (options.pidFile) held(await writePidFile(options.pidFile))
-    const node = composeNode(options, log)
+    const current: Current = { dataPlane: undefined }
+    const node = composeNode(options, log, current)
     let ready = false
     const api = createApi({
       node,
@@ -46,6 +47,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       ready: () => ready,
       version: VERSION,
+      localNetworks: () => current.dataPlane?.networks() ?? [],
     })
     const server = await serveApi(api, options.hosts)
     cleanUp.push(() => server.close())
@@ -61,7 +63,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 }
 
-function composeNode(options: DaemonOptions, log: Logger): SwarmNode {
+/** What exists only while this node is in a swarm. */
+interface Current {
+  dataPlane: DataPlane | undefined
+}
+
+function composeNode(options: DaemonOptions, log: Logger, current: Current): SwarmNode {
   const rpc = createWireRpc({ logger: log })
   const disk = createDisk(options.stateDir)
   const journalFolder = join(options.stateDir, 'store')
@@ -110,7 +117,9 @@ function composeNode(options: DaemonOptions, log: Logger): SwarmNode {
       },
       async destroy() {
         await agent.destroy()
+        await dataPlane.start() // it was stopped with the agent; what it left in the kernel goes now
         await dataPlane.teardown()
+        current.dataPlane = undefined
       },
     }
   }

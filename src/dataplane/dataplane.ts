@@ -5,7 +5,7 @@ import { type Attachment, attachment } from './engineNetwork.ts'
 import { type PortConflict, PortHolds, publishedPorts } from './portHolds.ts'
 import { Reconciler } from './reconciler.ts'
 import { emptyMeshState } from './state.ts'
-import type { LocalTask, MeshState, SelfNode } from './types.ts'
+import type { LocalTask, MeshNetwork, MeshState, SelfNode } from './types.ts'
 
 /** Changes that come within this time share a batch: a batch costs a few spawned tools. */
 const COALESCE_MS = 20
@@ -68,6 +68,8 @@ export interface DataPlane {
   check(): Promise<number>
   /** Published ports that a process of this host has, too. The mesh serves them all the same. */
   conflicts(): readonly PortConflict[]
+  /** The swarm networks that this node takes part in: ingress and those of its tasks. Known also when the data plane is off. */
+  networks(): readonly MeshNetwork[]
   counters(): DataPlaneCounters
   /** Stops working and gives the lock back; the kernel keeps its state. */
   stop(): Promise<void>
@@ -162,6 +164,11 @@ class KernelDataPlane implements DataPlane {
 
   conflicts(): readonly PortConflict[] {
     return this.#holds.conflicts()
+  }
+
+  networks(): readonly MeshNetwork[] {
+    const used = new Set([...this.#tasks.values()].flatMap((task) => task.networkIds))
+    return [...this.#state.networks.values()].filter((network) => network.ingress || used.has(network.id))
   }
 
   update(state: MeshState): Promise<void> {
