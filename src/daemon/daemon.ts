@@ -91,6 +91,7 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
       address: setup.address,
       mode: options.dataPlane,
     })
+    current.dataPlane = dataPlane
     const agent = createAgent({
       clock: realClock,
       random: realRandom,
