@@ -1,7 +1,7 @@
 // Random stories: nodes go and come, services change, managers restart; rules hold all along, and in the end everything is as asked.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ServiceId } from '../../src/lib/index.ts'
+import type { NodeId, ServiceId } from '../../src/lib/index.ts'
 import { type ServiceSpec, type Task, TaskState } from '../../src/model/index.ts'
 import { createRandom } from '../../src/ports/fakes/index.ts'
 import { createHarness, type Harness, specOf } from './harness.ts'
@@ -9,7 +9,8 @@ import { createHarness, type Harness, specOf } from './harness.ts'
 const SEEDS = Number(process.env.SHOAL_SEEDS ?? 40)
 const NODES = ['n1', 'n2', 'n3', 'n4']
 
-function watchRules(swarm: Harness): () => string[] {
+/** `strays`: tasks that were replaced while their node could not be reached: only they may run beside their successor. */
+function watchRules(swarm: Harness, strays: ReadonlySet<string>): () => string[] {
   const broken: string[] = []
   swarm.store.watch((commit) => {
     for (const change of commit.changes) {
@@ -23,7 +24,26 @@ function watchRules(swarm: Harness): () => string[] {
       if (assigned && node && node.spec.availability !== 'active')
         broken.push(`${after.id}: assigned to ${node.spec.availability} node ${node.id}`)
     }
+    const running = new Map<string, number>()
     const owners = new Map<string, string>()
+    for (const task of swarm.store.view().tasks.values()) {
+      const service = task.serviceId && swarm.store.view().services.get(task.serviceId)
+      const node = task.nodeId && swarm.store.view().nodes.get(task.nodeId)
+      if (
+        task.status.state !== TaskState.RUNNING ||
+        !service ||
+        service.spec.mode.kind !== 'replicated' ||
+        !node ||
+        node.status.state !== 'ready'
+      )
+        continue
+      if (strays.has(task.id)) continue
+      const key = `${service.id}/${task.slot}`
+      running.set(key, (running.get(key) ?? 0) + 1)
+      const orders = [service.spec.update?.order, service.spec.rollback?.order, service.previousSpec?.update?.order]
+      if ((running.get(key) ?? 0) > (orders.includes('start-first') ? 2 : 1))
+        broken.push(`slot ${task.slot} of ${service.spec.name} runs too often`)
+    }
     for (const task of swarm.store.view().tasks.values()) {
       if (task.status.state > TaskState.RUNNING || (task.status.state < TaskState.ASSIGNED && task.desiredState > TaskState.COMPLETE))
         continue
@@ -41,7 +61,8 @@ function watchRules(swarm: Harness): () => string[] {
 async function story(seed: number): Promise<void> {
   const random = createRandom(seed)
   const swarm = await createHarness(`chaos-${seed}`)
-  const rules = watchRules(swarm)
+  const strays = new Set<string>()
+  const rules = watchRules(swarm, strays)
   await swarm.nodes(...NODES)
   swarm.images.set('app:1', { startMs: 500, stopMs: 800 })
   swarm.images.set('app:2', { startMs: 300, stopMs: 2_000 })
@@ -83,6 +104,7 @@ async function story(seed: number): Promise<void> {
       case 2:
         if (down.size < 2 && !down.has(node)) {
           down.add(node)
+          for (const task of swarm.store.view().tasks.byNode(node as NodeId)) strays.add(task.id)
           await swarm.lose(node)
         }
         break
@@ -100,7 +122,7 @@ async function story(seed: number): Promise<void> {
         await swarm.restartRunner()
         break
       case 7:
-        await swarm.update(service, (spec) => ({ ...spec, update: update() }))
+        await swarm.update(service, (spec) => ({ ...spec, update: { ...update(), order: spec.update?.order } }))
         break
       default:
         await swarm.update(service, (spec) => ({
