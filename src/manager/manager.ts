@@ -2,7 +2,7 @@
 import { caRoutes } from '../ca/index.ts'
 import { createDispatcher } from '../dispatcher/index.ts'
 import type { Logger } from '../lib/index.ts'
-import { createRunner } from '../loops/index.ts'
+import { type AnyLoop, createRunner } from '../loops/index.ts'
 import type { Clock, Identity, Issuer, Random, Rpc } from '../ports/index.ts'
 import type { Store } from '../store/index.ts'
 import { createControl } from './control/control.ts'
@@ -21,6 +21,8 @@ export interface ManagerDeps {
   /** `host:port` */
   readonly listen: string
   readonly advertise: string
+  /** Without it all loops; the simulator puts broken ones in to see that they are caught. */
+  readonly loops?: readonly AnyLoop[]
 }
 
 /** What API and simulator see of a manager. */
@@ -45,7 +47,7 @@ export async function startManager(deps: ManagerDeps): Promise<Manager> {
     logger: log,
     self: () => ({ nodeId: deps.identity().nodeId, address: deps.advertise }),
   })
-  const runner = createRunner({ store, clock, random, log })
+  const runner = createRunner({ store, clock, random, log, loops: deps.loops })
   const control = createControl({ store, random })
   const server = await deps.rpc.serve(deps.listen, deps.identity, [
     ...caRoutes({ store, issuer, clock, random, logger: log }),

@@ -29,6 +29,9 @@ export const DEFAULTS: Omit<RunOptions, 'seed'> = {
   settleMinutes: 5,
 }
 
+/** Enough to find where a defect came from. */
+const STACK_FRAMES = 4
+
 export interface RunResult {
   readonly seed: number
   readonly ok: boolean
@@ -65,6 +68,9 @@ export async function runSeed(options: RunOptions, ops: readonly TimedOp[] = wor
   const unhandled = (error: unknown) =>
     world.complain('no-defects', `unhandled rejection: ${error instanceof Error ? error.stack : String(error)}`)
   process.on('unhandledRejection', unhandled)
+  // Errors are daily bread here, and their stacks are a tenth of a run.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = STACK_FRAMES
   try {
     if (!(await world.start())) world.complain('start', 'the swarm did not come up')
     world.schedule(ops)
@@ -83,6 +89,7 @@ export async function runSeed(options: RunOptions, ops: readonly TimedOp[] = wor
   } finally {
     world.close()
     process.off('unhandledRejection', unhandled)
+    Error.stackTraceLimit = stackTraceLimit
   }
   const { asked, done, refused } = world.operations
   return {

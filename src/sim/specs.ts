@@ -54,7 +54,7 @@ export function behaviourOf(plan: ContainerPlan): FakeBehaviour {
     case 'slow':
       return { startMs: 500 + vary * 3_000, stopMs, ...(checked ? { health: { afterMs: 1_000 + vary * 10_000, outcome: 'healthy' } } : {}) }
     case 'crash':
-      return { startMs, stopMs, exitAfterMs: 100 + vary * 5_000, exitCode: vary < 0.3 ? 0 : 1 }
+      return { startMs, stopMs, exitAfterMs: 100 + vary * 12_000, exitCode: vary < 0.3 ? 0 : 1 }
     case 'sick':
       return checked
         ? { startMs, stopMs, health: { afterMs: 3_000, outcome: 'unhealthy' } }

@@ -106,7 +106,7 @@ function drawShape(random: SeededRandom, index: number): ServiceShape {
     delaySeconds: random.pick([0, 0, 1, 5]),
     monitorSeconds: random.pick([1, 5, 10]),
     failureAction: random.pick(['pause', 'continue', 'rollback'] as const),
-    restartDelaySeconds: random.pick([0, 1, 5]),
+    restartDelaySeconds: random.pick([0, 1, 5, 5, 10]),
     healthcheck: random.chance(0.3),
     stopGraceSeconds: random.pick([1, 10, 10, 30]),
     zone: random.chance(0.15) ? random.pick(ZONES) : undefined,
