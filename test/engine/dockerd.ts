@@ -1,6 +1,6 @@
 // A Docker Engine for second-ring tests: in a network and mount namespace of its own, names that fail to resolve at once, nothing left behind.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -28,12 +28,15 @@ export async function startDockerd(name: string): Promise<TestDockerd> {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   await new Promise((resolve) => holder.stdout.once('data', resolve))
+  const log = await open(`${folder}/dockerd.log`, 'a')
   const host = `unix://${folder}/docker.sock`
   let daemon: ChildProcess | undefined
 
   const docker = async (...args: string[]) => (await run('docker', ['-H', host, ...args], { maxBuffer: 64 << 20 })).stdout
 
   const start = async () => {
+    // where nobody reaps orphans, the containerd of a killed dockerd stays a zombie, and dockerd would wait for it
+    await rm(`${folder}/exec/containerd/containerd.pid`, { force: true })
     const args = [
       '--data-root',
       `${folder}/data`,
@@ -45,7 +48,9 @@ export async function startDockerd(name: string): Promise<TestDockerd> {
       host,
       '--live-restore',
     ]
-    daemon = spawn('nsenter', ['-t', String(holder.pid), '--net', '--mount', '--uts', '--', 'dockerd', ...args], { stdio: 'ignore' })
+    daemon = spawn('nsenter', ['-t', String(holder.pid), '--net', '--mount', '--uts', '--', 'dockerd', ...args], {
+      stdio: ['ignore', log.fd, log.fd],
+    })
     for (let tries = 0; tries < 150; tries += 1) {
       if (
         await docker('version').then(
@@ -77,22 +82,38 @@ export async function startDockerd(name: string): Promise<TestDockerd> {
     start,
     kill: () => end('SIGKILL'),
     async close() {
-      const ids = (await docker('ps', '-aq')).split('\n').filter((id) => id !== '')
-      if (ids.length > 0) await docker('rm', '-f', '-v', ...ids)
-      await end('SIGTERM')
-      // after a kill -9 of dockerd its containerd is nobody's child
-      const containerd = await readFile(`${folder}/exec/containerd/containerd.pid`, 'utf8').catch(() => undefined)
-      if (containerd) {
-        try {
-          process.kill(Number(containerd), 'SIGTERM')
-        } catch {
-          // it is gone
-        }
-        await sleep(500)
+      try {
+        const ids = (await docker('ps', '-aq')).split('\n').filter((id) => id !== '')
+        if (ids.length > 0) await docker('rm', '-f', '-v', ...ids)
+      } finally {
+        await end('SIGTERM').catch(() => {}) // it may have failed to start
+        await log.close()
+        for (const pid of await shims(folder)) await killTree(pid)
       }
       holder.kill('SIGKILL')
       await sleep(200)
       await rm(folder, { recursive: true, force: true })
     },
+  }
+}
+
+/** Shims of this engine that have outlived it. */
+async function shims(folder: string): Promise<readonly number[]> {
+  const found: number[] = []
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    const text = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')
+    if (text.includes('containerd') && text.includes(`${folder}/`)) found.push(Number(name))
+  }
+  return found
+}
+
+async function killTree(pid: number): Promise<void> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+  for (const child of children.split(' ').filter((text) => text.trim() !== '')) await killTree(Number(child))
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // it is gone
   }
 }
