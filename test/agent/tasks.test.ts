@@ -236,6 +236,20 @@ describe('when the engine goes away', () => {
     assert.equal(manager.last('t1')?.state, S.RUNNING)
   })
 
+  it('a task that runs goes on running although its health checks begin anew', async () => {
+    const { manager, engine, clock, until } = await createWorld({ behaviour: () => ({ health: { afterMs: 1_000, outcome: 'healthy' } }) })
+    manager.run(task('t1'))
+    await until(() => manager.last('t1')?.state === S.RUNNING)
+    engine.down()
+    await clock.advance(1_000)
+    engine.up()
+    await clock.advance(100)
+    assert.equal(engine.containers()[0]?.health, 'starting')
+    await clock.advance(5_000)
+    assert.equal(manager.states('t1').at(-1), S.RUNNING)
+    assert.equal(manager.states('t1').filter((state) => state === S.RUNNING).length, 1)
+  })
+
   it('a start and a stop that it interrupts are done again', async () => {
     const { manager, engine, clock, until } = await createWorld({ behaviour: () => ({ startMs: 1_000, stopMs: 1_000 }) })
     manager.run(task('t1'))
@@ -274,6 +288,23 @@ describe('when the agent is killed and starts again', () => {
       states,
       [...states].sort((a, b) => a - b),
     )
+  })
+
+  it('the networks of running containers are kept', async () => {
+    const world = await createWorld()
+    const { manager, engine, dataPlane, until } = world
+    const attached = { attachments: [{ network: NETWORK, addresses: ['10.0.1.5/24'], aliases: [] }] }
+    manager.run(task('t1', S.RUNNING, {}, attached))
+    await until(() => manager.last('t1')?.state === S.RUNNING)
+    await world.restart()
+    await until(() => dataPlane.calls.includes('local t1'))
+    manager.run(task('t2', S.RUNNING, {}, { ...attached, slot: 2 }))
+    await until(() => manager.last('t2')?.state === S.RUNNING)
+    manager.run(task('t2', S.SHUTDOWN, {}, { ...attached, slot: 2 }))
+    await until(() => dataPlane.calls.includes('detach t2'))
+    assert.equal(engine.networks().length, 1)
+    manager.run(task('t1', S.SHUTDOWN, {}, attached))
+    await until(() => engine.networks().length === 0)
   })
 
   it('running containers are taken over even when the records are lost', async () => {

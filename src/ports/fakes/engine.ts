@@ -196,6 +196,16 @@ export function createFakeEngine(options: FakeEngineOptions): FakeEngine {
     else if (checked) after(container, (plan.healthcheck!.intervalNs || 30e9) / 1e6, () => setHealth(container, 'healthy'))
   }
 
+  /** An engine that comes back begins its health checks from the start. */
+  const checkAnew = (container: Container) => {
+    const { health, status } = container.state
+    if (status !== 'running' || health === 'none') return
+    update(container, { health: 'starting' })
+    after(container, container.behaviour.health?.afterMs ?? (container.plan.healthcheck?.intervalNs || 30e9) / 1e6, () => {
+      setHealth(container, health === 'starting' ? (container.behaviour.health?.outcome ?? 'healthy') : health)
+    })
+  }
+
   const goDown = () => {
     isDown = true
     for (const fail of [...pending]) fail(away())
@@ -371,6 +381,7 @@ export function createFakeEngine(options: FakeEngineOptions): FakeEngine {
     up: () => {
       if (!isDown) return
       isDown = false
+      for (const container of all.values()) checkAnew(container)
       for (const queue of listeners) queue.push({ kind: 'reconnected' })
     },
     powerOff: () => {
