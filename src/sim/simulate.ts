@@ -130,7 +130,7 @@ export function replayCommand(options: RunOptions): string {
   return `node src/sim/run.ts --seed ${seed} --nodes ${nodes} --services ${services} --minutes ${minutes} --faults ${faultsPerMinute} --ops ${opsPerMinute}`
 }
 
-export function describe(result: RunResult): string {
+export function describe(result: Pick<RunResult, 'violations'>): string {
   const lines = result.violations.map(({ rule, what, atMs }) => `  ${(atMs / 1000).toFixed(3)} s  ${rule}: ${what}`)
   return lines.join('\n')
 }
