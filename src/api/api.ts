@@ -48,15 +48,21 @@ export function createApi(deps: ApiDeps): Api {
     ...eventRoutes(app),
     ...containerRoutes(app),
   ])
-  const closing = new AbortController()
+  /** One of each request that is being answered. (AbortSignal.any over one long-lived signal would keep something of every request.) */
+  const running = new Set<AbortController>()
 
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const { path, version, query } = parseUrl(req.url ?? '/')
     if (version) requireSupportedVersion(version, await knownFacts(app))
     const match = route(router, req.method ?? 'GET', path)
     if (!match) return forward(engine, deps.log, req, res)
+    if (res.destroyed) return // the client has gone while we asked the engine
     const gone = new AbortController()
-    res.on('close', () => gone.abort())
+    running.add(gone)
+    res.on('close', () => {
+      running.delete(gone)
+      gone.abort()
+    })
     setCommonHeaders(res, app.facts.last())
     await match.handler({
       req,
@@ -65,7 +71,7 @@ export function createApi(deps: ApiDeps): Api {
       query,
       params: match.params,
       version: version ?? NO_VERSION,
-      signal: AbortSignal.any([gone.signal, closing.signal]),
+      signal: gone.signal,
     })
   }
 
@@ -99,7 +105,7 @@ export function createApi(deps: ApiDeps): Api {
       }
     },
     close() {
-      closing.abort()
+      for (const request of running) request.abort()
       app.events.close()
     },
   }
