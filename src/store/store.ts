@@ -1,6 +1,6 @@
 // The store: queued transactions over one draft, made durable in batches, then shown to readers and watchers.
 import { errorText, type Instant, type Logger, ShoalError } from '../lib/index.ts'
-import { decodeStored, encodeStored } from '../model/index.ts'
+import { compactTask, decodeStored, encodeStored, SharedTexts, type Task } from '../model/index.ts'
 import type { Clock } from '../ports/index.ts'
 import type { Journal, JournalWrite } from './journal/index.ts'
 import { Draft, type Table } from './table.ts'
@@ -50,6 +50,7 @@ interface Waiting {
 export async function createStore(options: StoreOptions): Promise<Store> {
   const tables = Object.fromEntries(TABLE_NAMES.map((name) => [name, newTable(name)])) as unknown as TableSet
   const { seq, entries } = await options.journal.load()
+  const texts = new SharedTexts()
   let lastNow = 0
   for (const { key, value } of entries) {
     const table = key.slice(0, key.indexOf('/')) as TableName
@@ -58,16 +59,20 @@ export async function createStore(options: StoreOptions): Promise<Store> {
         next: 'start the newer shoald that wrote it',
       })
     const object = decodeStored(table, value) as Tables[typeof table]
-    ;(tables[table] as Table<typeof object>).put(object.id, object)
+    ;(tables[table] as Table<typeof object>).put(
+      object.id,
+      table === 'task' ? compactTask(object as Task, object, undefined, texts) : object,
+    )
     lastNow = Math.max(lastNow, object.updatedAt)
   }
-  return new JournaledStore(options, tables, seq, lastNow)
+  return new JournaledStore(options, tables, texts, seq, lastNow)
 }
 
 class JournaledStore implements Store {
   readonly #options: StoreOptions
   readonly #tables: TableSet
   readonly #drafts: DraftSet
+  readonly #texts: SharedTexts
   readonly #view: View
   readonly #listeners = new Set<(commit: Commit) => void>()
   readonly #transaction: WriteTx
@@ -81,9 +86,10 @@ class JournaledStore implements Store {
   #draftSeq: number
   #now: Instant
 
-  constructor(options: StoreOptions, tables: TableSet, seq: number, lastNow: Instant) {
+  constructor(options: StoreOptions, tables: TableSet, texts: SharedTexts, seq: number, lastNow: Instant) {
     this.#options = options
     this.#tables = tables
+    this.#texts = texts
     this.#seq = seq
     this.#draftSeq = seq
     this.#now = lastNow
@@ -224,8 +230,8 @@ class JournaledStore implements Store {
     const now = () => this.#now
     const view = viewOf(this.#drafts, seq)
     const both = <K extends TableName, R extends object>(name: K, reads: R) =>
-      mix(reads, writes(name, this.#drafts[name] as unknown as Draft<Tables[K]>, stamp, record))
-    const clusters = writes('cluster', this.#drafts.cluster, stamp, record)
+      mix(reads, writes(name, this.#drafts[name] as unknown as Draft<Tables[K]>, stamp, record, this.#texts))
+    const clusters = writes('cluster', this.#drafts.cluster, stamp, record, this.#texts)
     return {
       get seq() {
         return seq()

@@ -1,8 +1,8 @@
 // Which tables there are, which lists each keeps, and the typed reads and writes over them.
 import type { Instant, NetworkId, NodeId, ServiceId } from '../lib/index.ts'
 import { ShoalError } from '../lib/index.ts'
-import type { Cluster, Meta, Node, Task } from '../model/index.ts'
-import { type Draft, type Identified, type KeyOf, Table } from './table.ts'
+import { type Cluster, compactTask, type Meta, type Node, type SharedTexts, type Task } from '../model/index.ts'
+import { type Draft, type Identified, type Keys, Table } from './table.ts'
 import type {
   Fresh,
   NamedReadTable,
@@ -22,24 +22,20 @@ const nameKey = (name: string): string => name.toLowerCase()
 const byNameKey = (object: Named): string | undefined => (object.spec.name === '' ? undefined : nameKey(object.spec.name))
 
 // biome-ignore lint/suspicious/noExplicitAny: heterogenous by nature; the typed faces below give the types back
-type AnyKey = KeyOf<any>
+type AnyKeys = Keys<any>
 const NAME = 0
 
-export const TABLE_KEYS: Record<TableName, readonly AnyKey[]> = {
-  cluster: [],
-  node: [byNameKey, (node: Node) => (node.description ? nameKey(node.description.hostname) : undefined)],
-  service: [byNameKey],
-  specRevision: [(revision: Tables['specRevision']) => revision.serviceId],
-  task: [
-    (task: Task) => task.serviceId,
-    (task: Task) => task.nodeId,
-    (task: Task) => (task.serviceId && task.slot > 0 ? `${task.serviceId}/${task.slot}` : undefined),
-  ],
-  network: [byNameKey],
-  secret: [byNameKey],
-  config: [byNameKey],
-  rollout: [],
-  addressHold: [(hold: Tables['addressHold']) => hold.networkId],
+export const TABLE_KEYS: Record<TableName, AnyKeys> = {
+  cluster: { lists: [] },
+  node: { lists: [byNameKey, (node: Node) => (node.description ? nameKey(node.description.hostname) : undefined)] },
+  service: { lists: [byNameKey] },
+  specRevision: { lists: [(revision: Tables['specRevision']) => revision.serviceId] },
+  task: { lists: [(task: Task) => task.serviceId, (task: Task) => task.nodeId], slotOf: (task: Task) => task.slot },
+  network: { lists: [byNameKey] },
+  secret: { lists: [byNameKey] },
+  config: { lists: [byNameKey] },
+  rollout: { lists: [] },
+  addressHold: { lists: [(hold: Tables['addressHold']) => hold.networkId] },
 }
 export const TABLE_NAMES = Object.keys(TABLE_KEYS) as TableName[]
 
@@ -53,6 +49,8 @@ export interface Source<T extends Identified> {
   ids(): Iterable<string>
   values(): Iterable<T>
   list(index: number, key: string): Iterable<T>
+  /** Only of tables with slots. */
+  slot(key: string, slot: number): T[]
 }
 
 export function newTable<K extends TableName>(name: K): Table<Tables[K]> {
@@ -107,12 +105,7 @@ export function taskTable(source: Source<Task>): TaskReadTable {
   return mix(readTable(source), {
     byService: (id: ServiceId) => source.list(0, id),
     byNode: (id: NodeId) => source.list(1, id),
-    bySlot(serviceId: ServiceId, slot: number) {
-      // Slot 0 is the first of a job, or every task of a global service: not worth an entry each.
-      const found =
-        slot > 0 ? [...source.list(2, `${serviceId}/${slot}`)] : [...source.list(0, serviceId)].filter((task) => task.slot === 0)
-      return found.sort(oldestFirst)
-    },
+    bySlot: (serviceId: ServiceId, slot: number) => source.slot(serviceId, slot).sort(oldestFirst),
     lookUp(text: string) {
       const exact = source.get(text)
       return exact ? [exact] : byPrefix(source, text)
@@ -135,8 +128,13 @@ export function writes<K extends TableName>(
   draft: Draft<Tables[K]>,
   stamp: () => { seq: number; now: Instant },
   record: (undo: () => void) => void,
+  texts: SharedTexts,
 ): Writes<Tables[K]> {
   type T = Tables[K]
+  const withMeta = (object: Fresh<T>, meta: Meta, before: T | undefined): T =>
+    table === 'task'
+      ? (compactTask(object as unknown as Task, meta, before as Task | undefined, texts) as T)
+      : ({ ...object, ...meta } as unknown as T)
   const put = (object: T): T => {
     if (UNIQUE_NAMES.has(table)) {
       const { name } = (object as unknown as Named).spec
@@ -150,13 +148,13 @@ export function writes<K extends TableName>(
   const update = (object: T, current: T | undefined): T => {
     if (!current) throw new ShoalError('not-found', `${table} ${object.id} not found`)
     const { seq, now } = stamp()
-    return put({ ...object, version: seq, createdAt: (current as Meta).createdAt, updatedAt: now })
+    return put(withMeta(object, { version: seq, createdAt: current.createdAt, updatedAt: now }, current))
   }
   return {
     create(object: Fresh<T>) {
       if (draft.get(object.id)) throw new ShoalError('already-exists', `${table} ${object.id} already exists`)
       const { seq, now } = stamp()
-      return put({ ...object, version: seq, createdAt: now, updatedAt: now } as unknown as T)
+      return put(withMeta(object, { version: seq, createdAt: now, updatedAt: now }, undefined))
     },
     update: (object) => update(object, draft.get(object.id)),
     updateIfVersion(object, expectedVersion) {

@@ -139,20 +139,23 @@ test('what is made and removed within one batch leaves no trace for watchers and
   assert.equal(state.entries.size, 0)
 })
 
+type Model = Map<string, { service: string; node: string | undefined; slot: number }>
+
 test('indexes, size and look-ups agree with a plain model through random transactions, undone ones and reloads', async () => {
   const op = fc.record({
     kind: fc.constantFrom('put', 'delete', 'fail', 'move', 'await'),
     id: fc.integer({ min: 0, max: 9 }),
     service: fc.constantFrom('s1', 's2'),
     node: fc.constantFrom('n1', 'n2', undefined),
+    slot: fc.nat(2),
   })
   await fc.assert(
-    fc.asyncProperty(fc.array(op, { maxLength: 60 }), async (ops) => {
+    fc.asyncProperty(fc.array(op, { maxLength: 60, size: 'max' }), async (ops) => {
       const state = { seq: 0, entries: new Map<string, Uint8Array>() }
       const store = await open(createMemoryJournal(state))
-      const model = new Map<string, { service: string; node: string | undefined }>()
+      const model: Model = new Map()
       let pending: Promise<unknown>[] = []
-      for (const { kind, id: n, service: serviceId, node } of ops) {
+      for (const { kind, id: n, service: serviceId, node, slot } of ops) {
         const id = `t${n}`
         if (kind === 'await') {
           await Promise.all(pending)
@@ -165,15 +168,15 @@ test('indexes, size and look-ups agree with a plain model through random transac
           pending.push(
             store
               .transact((tx) => {
-                write(tx.tasks, task(id, serviceId, node))
+                write(tx.tasks, task(id, serviceId, node, slot))
                 tx.tasks.delete('t0' as TaskId)
                 throw new Error('undo')
               })
               .catch(() => {}),
           )
         } else {
-          model.set(id, { service: serviceId, node })
-          pending.push(store.transact((tx) => write(tx.tasks, task(id, serviceId, node))))
+          model.set(id, { service: serviceId, node, slot })
+          pending.push(store.transact((tx) => write(tx.tasks, task(id, serviceId, node, slot))))
         }
       }
       pending.push(
@@ -187,6 +190,7 @@ test('indexes, size and look-ups agree with a plain model through random transac
                 .sort(),
             )
           assert.equal(tx.tasks.size, model.size)
+          checkSlots(tx.tasks, model)
         }),
       )
       await Promise.all(pending)
@@ -204,8 +208,21 @@ test('indexes, size and look-ups agree with a plain model through random transac
     return current ? tasks.update({ ...current, ...object }) : tasks.create(object)
   }
 
-  function check(store: Store, model: Map<string, { service: string; node: string | undefined }>) {
+  function checkSlots(tasks: { bySlot(serviceId: ServiceId, slot: number): readonly Task[] }, model: Model) {
+    for (const service of ['s1', 's2'])
+      for (const slot of [0, 1, 2])
+        assert.deepEqual(
+          ids(tasks.bySlot(service as ServiceId, slot)),
+          [...model]
+            .filter(([, value]) => value.service === service && value.slot === slot)
+            .map(([id]) => id)
+            .sort(),
+        )
+  }
+
+  function check(store: Store, model: Model) {
     const view = store.view()
+    checkSlots(view.tasks, model)
     assert.equal(view.tasks.size, model.size)
     assert.deepEqual(ids(view.tasks.values()), [...model.keys()].sort())
     for (const key of ['s1', 's2'])
