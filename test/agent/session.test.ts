@@ -111,13 +111,11 @@ describe('the mesh stream', () => {
   it('acknowledges what the kernel has, and answers pings while the kernel is slow', async () => {
     const { manager, dataPlane, clock } = await createWorld()
     const up = () =>
-      manager.meshUp.map(({ msg }) =>
-        msg.case === 'pong'
-          ? `pong ${msg.value.seq}`
-          : msg.case === 'ack'
-            ? `ack ${msg.value.version}`
-            : `hello ${msg.value?.ackedVersion}`,
-      )
+      manager.meshUp.map(({ msg }) => {
+        if (msg.case === 'pong') return `pong ${msg.value.seq}`
+        if (msg.case === 'ack') return `ack ${msg.value.version}`
+        return msg.case === 'hello' ? `hello ${msg.value.ackedVersion}` : msg.case
+      })
     assert.deepEqual(up(), ['hello 0'])
     let release = () => {}
     dataPlane.hold = new Promise((resolve) => {

@@ -132,7 +132,10 @@ export function createDockerEngine(options: DockerEngineOptions): DockerEngine {
       const response = await http.stream({ method: 'GET', path: '/_ping', timeoutMs: 5_000 })
       response.resume()
     },
-    close: () => http.close(),
+    close: () => {
+      http.close()
+      files.close()
+    },
   }
 
   /** Engines before 1.42 know only the container's own stop signal. */

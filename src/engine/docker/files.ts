@@ -1,6 +1,7 @@
 // Secrets and configs as files in memory: each container has a folder of its own on a tmpfs of this node; it goes with the container.
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { rmdirSync } from 'node:fs'
 import { chmod, chown, lstat, mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -14,6 +15,8 @@ export interface ContainerFiles {
   remove(containerName: string): Promise<void>
   /** Removes what earlier runs left of containers that are not among `names`. */
   sweep(names: ReadonlySet<string>): Promise<void>
+  /** Removes the folder of all when nothing is in it. */
+  close(): void
 }
 
 /** Types that statfs(2) gives to file systems which live in memory. */
@@ -77,6 +80,13 @@ export function createContainerFiles(wanted: string): ContainerFiles {
       const root = await prepare()
       for (const name of await readdir(root)) {
         if (!names.has(name) && !placedHere.has(name)) await rm(join(root, name), { recursive: true, force: true })
+      }
+    },
+    close() {
+      try {
+        rmdirSync(rootOf(wanted))
+      } catch {
+        // it is not there, or containers still use it
       }
     },
   }
