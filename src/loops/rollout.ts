@@ -58,8 +58,8 @@ function slotsOf(view: View, service: Service): SlotTasks[] {
   }
   const byNode = new Map<string, Task[]>()
   for (const task of view.tasks.byService(service.id)) {
-    const node = task.nodeId && view.nodes.get(task.nodeId)
-    if (!node || node.status.state !== 'ready' || node.spec.availability !== 'active') continue
+    const node = task.nodeId ? view.nodes.get(task.nodeId) : undefined
+    if (node?.status.state !== 'ready' || node.spec.availability !== 'active') continue
     const tasks = byNode.get(node.id)
     if (tasks) tasks.push(task)
     else byNode.set(node.id, [task])

@@ -232,3 +232,32 @@ test('an address that is used up is told on the task, and given on when it comes
   await swarm.pass(10_000)
   assert.equal(swarm.running(web).length, 4)
 })
+
+test('a node that has become too small sends away what it cannot hold, the newest first; a global task waits for it there', async () => {
+  const swarm = await createHarness()
+  await swarm.node('n1', { memoryBytes: 1000 })
+  const task = { resources: { reservations: { memoryBytes: 400 } } }
+  const agent = await swarm.create(specOf({ name: 'agent', mode: { kind: 'global' }, task }))
+  await swarm.pass(1_000)
+  const web = await swarm.create(specOf({ name: 'web', task }))
+  await swarm.pass(1_000)
+  const resize = (memoryBytes: number) =>
+    swarm.changeNode('n1', (node) => ({
+      ...node,
+      description: node.description && { ...node.description, resources: { ...node.description.resources, memoryBytes } },
+    }))
+  await resize(500)
+  await swarm.pass(2_000)
+  assert.equal(swarm.running(agent).length, 1)
+  assert.equal(swarm.running(web).length, 0)
+  await resize(100)
+  await swarm.pass(2_000)
+  assert.deepEqual(
+    swarm.tasks(agent).map((waiting) => waiting.nodeId),
+    ['n1', 'n1'],
+  )
+  assert.equal(swarm.tasks(agent)[1]?.status.error, 'no suitable node (insufficient resources on 1 node)')
+  await resize(1000)
+  await swarm.pass(2_000)
+  assert.equal(swarm.running(agent).length + swarm.running(web).length, 2)
+})

@@ -280,8 +280,8 @@ export class Harness {
   }
 
   imageOf(task: Task): string {
-    const spec = task.serviceId && this.store.view().specRevisions.of(task.serviceId, task.specVersion)
-    return (spec && spec.task.container?.image) || ''
+    const revision = task.serviceId ? this.store.view().specRevisions.of(task.serviceId, task.specVersion) : undefined
+    return revision?.task.container?.image ?? ''
   }
 
   countByNode(id: ServiceId): Record<string, number> {
