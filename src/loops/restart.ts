@@ -73,7 +73,10 @@ function replaceIfEnded(ctx: Context, service: Service, place: SlotPlace, task: 
   const node = task.nodeId ? ctx.tx.nodes.get(task.nodeId) : undefined
   const lost = task.status.state === TaskState.ORPHANED || (task.nodeId !== undefined && isDown(node))
   if (isJob(service) && task.status.state === TaskState.COMPLETE) return // what it was meant to do
-  if (isTerminal(task.status.state) && !lost) return succeed(ctx, service, place, task)
+  if (isTerminal(task.status.state) && !lost) {
+    succeed(ctx, service, place, task)
+    return
+  }
   // On a global service's node nobody else can take over: the global loop decides.
   if (isGlobal(service) || (!lost && !isDrained(node))) return
   move(ctx, service, place, task)
