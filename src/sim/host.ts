@@ -189,7 +189,7 @@ export class SimHost {
 /** No image is on the host; the registry has all but the `absent` ones. */
 const IMAGES = {
   images: [] as readonly string[],
-  registry: (['ok', 'slow', 'crash', 'sick'] as const).flatMap((kind) =>
+  registry: (['ok', 'slow', 'crash', 'sick', 'done'] as const).flatMap((kind) =>
     Array.from({ length: IMAGE_NUMBERS + 1 }, (_, n) => `${kind}:${n}`),
   ),
 }

@@ -5,7 +5,8 @@ import type { SeededRandom } from '../ports/fakes/index.ts'
 
 /** A service in the few dimensions in which the simulator varies it; `client.ts` makes the spec. */
 export interface ServiceShape {
-  readonly mode: 'replicated' | 'global'
+  /** A job completes `replicas` times, `parallelism` at a time. */
+  readonly mode: 'replicated' | 'global' | 'job'
   readonly replicas: number
   readonly image: Image
   readonly order: 'stop-first' | 'start-first'
@@ -19,10 +20,15 @@ export interface ServiceShape {
   /** `node.labels.zone==…`, or none. */
   readonly zone: string | undefined
   readonly published: number | undefined
+  /** Attached to this overlay network, or to none. */
+  readonly network: NetworkName | undefined
 }
 
-/** ok runs, slow takes its time to get healthy, crash ends by itself after a while, absent cannot be pulled, sick gets unhealthy. */
-export type ImageKind = 'ok' | 'slow' | 'crash' | 'absent' | 'sick'
+export const NETWORKS = ['net0', 'net1'] as const
+export type NetworkName = (typeof NETWORKS)[number]
+
+/** ok runs, slow takes its time to get healthy, crash ends by itself after a while, absent cannot be pulled, sick gets unhealthy, done is a job's: it ends, mostly well. */
+export type ImageKind = 'ok' | 'slow' | 'crash' | 'absent' | 'sick' | 'done'
 export type Image = `${ImageKind}:${number}`
 
 export type Op =
@@ -96,11 +102,12 @@ export function drawWorkload(options: WorkloadOptions): readonly TimedOp[] {
 }
 
 function drawShape(random: SeededRandom, index: number): ServiceShape {
-  const global = random.chance(0.15)
+  const draw = random.float()
+  const mode = draw < 0.15 ? 'global' : draw < 0.25 ? 'job' : 'replicated'
   return {
-    mode: global ? 'global' : 'replicated',
+    mode,
     replicas: random.between(0, 5),
-    image: drawImage(random, 0.9),
+    image: mode === 'job' ? `done:${random.int(IMAGE_NUMBERS)}` : drawImage(random, 0.9),
     order: random.chance(0.3) ? 'start-first' : 'stop-first',
     parallelism: random.between(0, 3),
     delaySeconds: random.pick([0, 0, 1, 5]),
@@ -110,7 +117,8 @@ function drawShape(random: SeededRandom, index: number): ServiceShape {
     healthcheck: random.chance(0.3),
     stopGraceSeconds: random.pick([1, 10, 10, 30]),
     zone: random.chance(0.15) ? random.pick(ZONES) : undefined,
-    published: random.chance(0.2) ? 8_000 + index : undefined,
+    published: mode !== 'job' && random.chance(0.2) ? 8_000 + index : undefined,
+    network: random.chance(0.3) ? random.pick(NETWORKS) : undefined,
   }
 }
 

@@ -9,9 +9,9 @@ import { allCheckers, type Checker, type ContainerChange, unconverged, type Worl
 import { SimHost, type Tamper } from './host.ts'
 import type { SimProcess } from './process.ts'
 import { createSimNetwork, type SimNetwork } from './rpc.ts'
-import { isGood, specOf } from './specs.ts'
+import { isGood, networkSpecOf, specOf } from './specs.ts'
 import { createTrace, type Trace } from './trace.ts'
-import { IMAGE_NUMBERS, type Op, opText, type TimedOp } from './workload.ts'
+import { IMAGE_NUMBERS, NETWORKS, type Op, opText, type TimedOp } from './workload.ts'
 
 export interface WorldOptions {
   readonly seed: string
@@ -152,7 +152,24 @@ export class World implements WorldFacts {
     })
     for (const host of this.hostList.slice(1)) host.boot((node, process) => this.#join(host, node, process))
     const ready = () => this.violations.length > 0 || (this.hostList.every((host) => host.nodeId !== undefined) && this.#allReady())
-    return this.clock.runUntil(ready, 120_000)
+    if (!(await this.clock.runUntil(ready, 120_000))) return false
+    for (const name of NETWORKS) await this.#createNetwork(name)
+    return true
+  }
+
+  async #createNetwork(name: string): Promise<void> {
+    let made = false
+    this.hostList[0]!.process?.run(() => {
+      this.manager()
+        ?.control.createNetwork(networkSpecOf(name))
+        .then(
+          () => {
+            made = true
+          },
+          (error: unknown) => this.complain('start', `network ${name}: ${errorText(error)}`),
+        )
+    })
+    await this.clock.runUntil(() => made || this.violations.length > 0, 10_000)
   }
 
   #allReady(): boolean {
@@ -384,7 +401,7 @@ export class World implements WorldFacts {
     if (!control) return undefined
     switch (op.kind) {
       case 'create':
-        return (await control.createService(specOf(op.service, op.shape))).version
+        return (await control.createService(specOf(op.service, op.shape, op.shape.network && control.network(op.shape.network).id))).version
       case 'remove':
         await control.removeService(op.service)
         return undefined
@@ -399,8 +416,9 @@ export class World implements WorldFacts {
       }
       case 'update': {
         const { id, version, spec }: Service = control.service(op.service)
-        const container = { ...spec.task.container!, image: op.image }
-        const update = { ...spec.update!, order: op.order }
+        const job = spec.mode.kind === 'replicated-job'
+        const container = { ...spec.task.container!, image: job ? op.image.replace(/^\w+/, 'done') : op.image }
+        const update = spec.update && { ...spec.update, order: op.order }
         return (await control.updateService(id, version, { ...spec, update, task: { ...spec.task, container } })).version
       }
       case 'availability':

@@ -18,6 +18,7 @@ const SHAPE: ServiceShape = {
   stopGraceSeconds: 10,
   zone: undefined,
   published: undefined,
+  network: undefined,
 }
 
 /** A swarm that is up, and what a test needs to look at it. */

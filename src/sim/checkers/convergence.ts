@@ -61,6 +61,10 @@ function* serviceShortcomings(
       yield `task ${task.id} of ${name} is ${taskStateName(task.status.state)}, to be ${taskStateName(task.desiredState)}`
     }
   }
+  if (mode.kind === 'replicated-job') {
+    yield* jobShortcomings(view, service, mode.totalCompletions, eligible.length > 0)
+    return
+  }
   const wanted = mode.kind === 'replicated' ? mode.replicas : eligible.length
   if (live.length !== wanted) yield `${name} has ${live.length} live tasks, wanted ${wanted}`
   if (mode.kind === 'replicated' && eligible.length === 0) {
@@ -86,6 +90,16 @@ function* serviceShortcomings(
       yield `${where} has spec ${task.specVersion}, the service is at ${service.specVersion}`
     if (task.servedAt === undefined) yield `${where} runs, but is not served`
   }
+}
+
+/** A job is done when each completion of its present iteration has been had. */
+function* jobShortcomings(view: View, service: Service, wanted: number, placeable: boolean): Generator<string> {
+  const completed = new Set<number>()
+  for (const task of view.tasks.byService(service.id)) {
+    if ((task.jobIteration ?? 0) !== (service.job?.iteration ?? 0)) continue
+    if (task.status.state === TaskState.COMPLETE) completed.add(task.slot)
+  }
+  if (placeable && completed.size !== wanted) yield `job ${service.spec.name} has completed ${completed.size} of ${wanted} times`
 }
 
 function isEligible(service: Service, node: Node): boolean {
