@@ -90,7 +90,8 @@ function succeed(ctx: Context, service: Service, place: SlotPlace, task: Task): 
   if (!plan) return
   // A task of an older spec is not brought back but updated: its failures say nothing about the new one.
   const outdated = task.specVersion !== service.specVersion
-  createTask(ctx, service, place, outdated ? {} : { desiredState: TaskState.READY, ...plan })
+  // Held at READY all the same: an older task of the slot may still be stopping.
+  createTask(ctx, service, place, { desiredState: TaskState.READY, ...(outdated ? {} : plan) })
 }
 
 /**

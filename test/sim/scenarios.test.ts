@@ -220,3 +220,13 @@ test('updates that overtake each other start-first never run more than two conta
     const done = () => running('web').length === 3 && running('web').every((task) => task.specVersion === service('web').specVersion)
     await until('the last one wins', done, 180)
   }))
+
+test('a rollback that begins while the old task still stops waits for it', () =>
+  withSwarm('rollback-waits', 3, async ({ world, create, running, until, seconds, service }) => {
+    for (let i = 0; i < 4; i += 1) create(`web${i}`, { replicas: 3, stopGraceSeconds: 30, parallelism: 0, failureAction: 'rollback' })
+    await until('all run', () => [0, 1, 2, 3].every((i) => running(`web${i}`).length === 3), 60)
+    await seconds(90) // the checker of slots trusts hosts that have been sound for a while
+    for (let i = 0; i < 4; i += 1) world.play({ kind: 'update', service: `web${i}`, image: 'absent:1', order: 'stop-first' })
+    const back = (i: number) => running(`web${i}`).length === 3 && service(`web${i}`).updateStatus?.state === 'rollback_completed'
+    await until('all are back', () => [0, 1, 2, 3].every(back), 180)
+  }))
