@@ -17,6 +17,19 @@ export type {
   NetworkPlan,
   PrivilegesPlan,
 } from './engine.ts'
+export type {
+  Etcd,
+  EtcdCallOptions,
+  EtcdCompare,
+  EtcdEvents,
+  EtcdId,
+  EtcdKeyValue,
+  EtcdMember,
+  EtcdOp,
+  EtcdStatus,
+  EtcdTxn,
+  EtcdTxnResult,
+} from './etcd.ts'
 export type { CertificateFacts, CertificateRequest, Issuer, NodeSubject, RootCa } from './issuer.ts'
 export {
   type AddressObject,
