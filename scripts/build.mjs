@@ -11,7 +11,8 @@ const dist = path.join(root, 'dist')
 const quiet = process.argv.includes('--quiet')
 const OLD_CHUNK_MS = 24 * 3600 * 1000
 
-const entries = { shoal: 'src/cli/main.ts', shoald: 'src/daemon/main.ts' }
+// the name server runs in a thread of shoald (src/dataplane/dns)
+const entries = { shoal: 'src/cli/main.ts', shoald: 'src/daemon/main.ts', 'shoald-dns': 'src/dataplane/dns/worker.ts' }
 
 const need = process.argv.includes('--need') ? process.argv[process.argv.indexOf('--need') + 1] : undefined
 

@@ -1,8 +1,10 @@
 // The engine-side networks of this node's tasks: made before the first task on a network, removed after the last.
-import { type Attachment, NETWORK_ID_LABEL } from '../dataplane/index.ts'
+import { type Attachment, type LocalTask, NETWORK_ID_LABEL, type TaskNames } from '../dataplane/index.ts'
 import { errorText, isShoalError, type Logger, ShoalError } from '../lib/index.ts'
 import type { Engine } from '../ports/index.ts'
 import type { AgentDataPlane } from './types.ts'
+
+type Networks = Parameters<AgentDataPlane['attach']>[1]
 
 export class TaskNetworks {
   readonly #engine: Engine
@@ -10,6 +12,7 @@ export class TaskNetworks {
   readonly #log: Logger
   /** Tasks on each network. */
   readonly #users = new Map<string, Set<string>>()
+  readonly #tasks = new Map<string, LocalTask>()
   /** Removals under way: a new task on such a network has to wait for its end. */
   readonly #removals = new Map<string, Promise<void>>()
 
@@ -20,36 +23,29 @@ export class TaskNetworks {
   }
 
   /** A task whose container is there already (adopted). */
-  adopt(taskId: string, networkIds: readonly string[]): void {
-    for (const networkId of networkIds) this.#use(networkId, taskId)
+  adopt(taskId: string, networks: Networks, names: TaskNames): void {
+    this.#note(taskId, networks, names)
   }
 
   /** What the data plane has to keep: all tasks that are on networks of ours. */
-  localTasks(): readonly { readonly taskId: string; readonly networkIds: readonly string[] }[] {
-    const byTask = new Map<string, string[]>()
-    for (const [networkId, tasks] of this.#users) {
-      for (const taskId of tasks) byTask.set(taskId, [...(byTask.get(taskId) ?? []), networkId])
-    }
-    return [...byTask].map(([taskId, networkIds]) => ({ taskId, networkIds }))
+  localTasks(): readonly LocalTask[] {
+    return [...this.#tasks.values()]
   }
 
   /** Makes the networks in kernel and engine; the result has the order in which they are attached. */
-  async acquire(
-    taskId: string,
-    networks: readonly { readonly networkId: string; readonly address: string }[],
-  ): Promise<readonly Attachment[]> {
+  async acquire(taskId: string, networks: Networks, names: TaskNames): Promise<readonly Attachment[]> {
     if (networks.length === 0) return []
-    for (const { networkId } of networks) this.#use(networkId, taskId)
+    this.#note(taskId, networks, names)
     await Promise.all(networks.map(({ networkId }) => this.#removals.get(networkId)))
-    const attachments = await this.#attach(taskId, networks)
+    const attachments = await this.#attach(taskId, networks, names)
     for (const { engineNetwork } of attachments) await this.#engine.ensureNetwork(engineNetwork)
     return attachments
   }
 
   /** That the data plane cannot is a reason to reject the task; 'unavailable' would mean the engine here. */
-  async #attach(taskId: string, networks: Parameters<AgentDataPlane['attach']>[1]): Promise<readonly Attachment[]> {
+  async #attach(taskId: string, networks: Networks, names: TaskNames): Promise<readonly Attachment[]> {
     try {
-      return await this.#dataPlane.attach(taskId, networks)
+      return await this.#dataPlane.attach(taskId, networks, names)
     } catch (error) {
       if (isShoalError(error, 'canceled')) throw error
       throw new ShoalError('failed-precondition', errorText(error), { cause: error })
@@ -71,6 +67,7 @@ export class TaskNetworks {
   async release(taskId: string): Promise<void> {
     const unused: string[] = []
     let attached = false
+    this.#tasks.delete(taskId)
     for (const [networkId, tasks] of this.#users) {
       if (!tasks.delete(taskId)) continue
       attached = true
@@ -104,9 +101,13 @@ export class TaskNetworks {
     }
   }
 
-  #use(networkId: string, taskId: string): void {
-    const tasks = this.#users.get(networkId) ?? new Set()
-    tasks.add(taskId)
-    this.#users.set(networkId, tasks)
+  #note(taskId: string, networks: Networks, names: TaskNames): void {
+    const addresses = networks.map(({ networkId, address }) => ({ networkId, address: address.split('/')[0]! }))
+    this.#tasks.set(taskId, { ...names, taskId, networkIds: networks.map(({ networkId }) => networkId), addresses })
+    for (const { networkId } of networks) {
+      const tasks = this.#users.get(networkId) ?? new Set()
+      tasks.add(taskId)
+      this.#users.set(networkId, tasks)
+    }
   }
 }

@@ -1,5 +1,5 @@
 // An assigned task as a container plan: templates filled in, secrets and configs at their places, networks resolved.
-import type { Attachment } from '../dataplane/index.ts'
+import type { Attachment, TaskNames } from '../dataplane/index.ts'
 import { nsToMs, ShoalError } from '../lib/index.ts'
 import {
   type AssignedConfig,
@@ -67,7 +67,7 @@ export function planContainer(
     },
     mounts: (spec.mounts ?? []).map(mountPlan),
     extraHosts: (spec.hosts ?? []).flatMap(extraHost),
-    dns: dns(spec, attachments),
+    dns: resolvConf(spec, attachments) ? { nameservers: [], search: [], options: [] } : dns(spec, attachments),
     sysctls: spec.sysctls ?? {},
     capabilityAdd: spec.capabilityAdd ?? [],
     capabilityDrop: spec.capabilityDrop ?? [],
@@ -98,8 +98,14 @@ export function planContainer(
     hostPorts: task.ports
       .filter((port) => port.publishMode === 'host')
       .map(({ protocol, targetPort, publishedPort }) => ({ protocol, target: targetPort, published: publishedPort })),
-    files: files(spec, context, dependencies),
+    files: [...files(spec, context, dependencies), ...(resolvConf(spec, attachments) ?? [])],
   }
+}
+
+/** How the task wants names looked up that the swarm does not know. */
+export function taskNames(task: AssignedTask): TaskNames {
+  const { nameservers = [], search = [] } = task.spec.container?.dns ?? {}
+  return { nameservers, search }
 }
 
 export function stopGraceMs(task: AssignedTask): number {
@@ -146,6 +152,24 @@ function dns(spec: ContainerSpec, attachments: readonly Attachment[]): Container
     search: spec.dns?.search ?? [],
     options: spec.dns?.options ?? [],
   }
+}
+
+/**
+ * A resolv.conf of our own where the engine's resolver would be in the way: with `ndots` above 0 it does not forward single names at all, and with search domains
+ * it sets `ndots:0`, by which some C libraries never search (data-plane.md E). Undefined where the engine's is right.
+ */
+function resolvConf(spec: ContainerSpec, attachments: readonly Attachment[]): readonly FilePlan[] | undefined {
+  const server = attachments.find((attachment) => attachment.dns !== undefined)?.dns
+  const { search = [], options = [] } = spec.dns ?? {}
+  const dots = options.some((option) => /^ndots:[1-9]/.test(option))
+  if (server === undefined || (search.length === 0 && !dots)) return undefined
+  const lines = [
+    `nameserver ${server}`,
+    ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
+    ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
+  ]
+  const data = new TextEncoder().encode(`${lines.join('\n')}\n`)
+  return [{ target: '/etc/resolv.conf', data, uid: 0, gid: 0, mode: 0o644 }]
 }
 
 function mountPlan(mount: Mount): MountPlan {

@@ -1,9 +1,10 @@
 // One task on this node: looks at what is wanted and what the engine has, and does the next thing about the difference.
+import type { Attachment } from '../dataplane/index.ts'
 import { errorText, isShoalError, type Logger, type ServiceId, ShoalError, type TaskId } from '../lib/index.ts'
 import { type AssignedTask, CONTAINER_LABELS, isTerminal, type TaskReport, TaskState, type TemplateNode, taskName } from '../model/index.ts'
 import type { Clock, ContainerState, Engine, Timer } from '../ports/index.ts'
 import type { TaskNetworks } from './networks.ts'
-import { type Dependencies, planContainer, planeNetworks, stopGraceMs } from './plan.ts'
+import { type Dependencies, planContainer, planeNetworks, stopGraceMs, taskNames } from './plan.ts'
 import type { Supervisor } from './supervisor.ts'
 
 export interface TaskEnvironment {
@@ -41,6 +42,7 @@ export class NodeTask {
   #stopped = false
   #unhealthy = false
   #networksHeld = true
+  #attachments: readonly Attachment[] | undefined
 
   #dirty = false
   #working = false
@@ -93,6 +95,11 @@ export class NodeTask {
       })
     }
     return signal.aborted ? undefined : this.#containerId
+  }
+
+  /** The networks of a single container, once they are made. */
+  get attachments(): readonly Attachment[] | undefined {
+    return this.#attachments
   }
 
   get removed(): boolean {
@@ -227,7 +234,7 @@ export class NodeTask {
     const container = task.spec.container!
     const addresses = planeNetworks(task)
     await engine.ensureImage(container.image, { registryAuth: container.registryAuth, signal })
-    const attachments = await networks.acquire(task.id, addresses)
+    const attachments = await networks.acquire(task.id, addresses, taskNames(task))
     const plan = planContainer(task, await this.#env.node(), attachments, dependencies)
     if (signal.aborted) throw new ShoalError('canceled', 'the task is not wanted any more')
     try {
@@ -324,7 +331,8 @@ export class NodeTask {
   async #erase(): Promise<void> {
     const { engine, networks } = this.#env
     // the answer to a create may have been lost
-    const id = this.#containerId ?? (await engine.inspect(taskName(this.#task.serviceName, this.#task)))?.id
+    const name = this.#task.spec.container && taskName(this.#task.serviceName, this.#task)
+    const id = this.#containerId ?? (name && (await engine.inspect(name))?.id)
     if (id !== undefined) await engine.remove(id)
     this.#containerId = undefined
     await networks.release(this.id)
@@ -339,10 +347,10 @@ export class NodeTask {
     if (!this.#task.spec.attachment) {
       return this.#end(TaskState.REJECTED, { error: `runtime ${this.#task.spec.runtime ?? 'unknown'} is not supported on this node` })
     }
-    if (this.#report.state >= TaskState.RUNNING) return
+    if (this.#attachments) return
     this.#tell({ state: TaskState.PREPARING, message: 'preparing' })
     try {
-      await this.#env.networks.acquire(this.id, planeNetworks(this.#task))
+      this.#attachments = await this.#env.networks.acquire(this.id, planeNetworks(this.#task), {})
     } catch (error) {
       if (isShoalError(error, 'unavailable') || isShoalError(error, 'canceled')) throw error
       return this.#end(TaskState.REJECTED, { error: errorText(error) })

@@ -7,12 +7,13 @@ import {
   CONTAINER_LABELS,
   isTerminal,
   type TaskReport,
+  TaskState,
   type TemplateNode,
 } from '../model/index.ts'
 import type { Clock, ContainerState, Engine } from '../ports/index.ts'
 import type { Assignments } from '../wire/index.ts'
 import { TaskNetworks } from './networks.ts'
-import { planeNetworks } from './plan.ts'
+import { planeNetworks, taskNames } from './plan.ts'
 import type { TaskRecords } from './records.ts'
 import type { Supervisor } from './supervisor.ts'
 import { NodeTask, type TaskEnvironment } from './task.ts'
@@ -139,7 +140,8 @@ export class Tasks {
     if (present) return
     const container = this.#found.get(task.id)
     this.#found.delete(task.id)
-    if (container && container.status === 'running') this.#adoptNetworks(task)
+    // a single container on an attachable network may run, whatever this agent knows of it
+    if (container?.status === 'running' || (task.spec.attachment && task.knownState >= TaskState.RUNNING)) this.#adoptNetworks(task)
     const created = new NodeTask(this.#env, task, this.#deps.records.get(task.id), container)
     this.#tasks.set(task.id, created)
     for (const listener of this.#listeners) listener(created)
@@ -161,10 +163,7 @@ export class Tasks {
 
   #adoptNetworks(task: AssignedTask): void {
     try {
-      this.#networks.adopt(
-        task.id,
-        planeNetworks(task).map((network) => network.networkId),
-      )
+      this.#networks.adopt(task.id, planeNetworks(task), taskNames(task))
     } catch (error) {
       this.#deps.log.warn('a running task has no address any more', { task: task.id, error: errorText(error) })
     }

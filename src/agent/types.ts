@@ -1,5 +1,5 @@
 // What an agent needs from its node, and what it offers.
-import type { Attachment, DataPlaneStatus, LocalTask, MeshState } from '../dataplane/index.ts'
+import type { Attachment, DataPlaneStatus, LocalTask, MeshState, TaskNames } from '../dataplane/index.ts'
 import type { Logger, NodeId } from '../lib/index.ts'
 import type { Clock, Disk, Engine, Identity, Issuer, Random, Rpc } from '../ports/index.ts'
 
@@ -8,7 +8,11 @@ export interface AgentDataPlane {
   status(): DataPlaneStatus
   update(state: MeshState): Promise<void>
   setLocalTasks(tasks: readonly LocalTask[]): Promise<void>
-  attach(taskId: string, networks: readonly { readonly networkId: string; readonly address: string }[]): Promise<readonly Attachment[]>
+  attach(
+    taskId: string,
+    networks: readonly { readonly networkId: string; readonly address: string }[],
+    names?: TaskNames,
+  ): Promise<readonly Attachment[]>
   detach(taskId: string): Promise<void>
   hairpin(): Promise<void>
   engineReconnected(): Promise<void>

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type Agent, createAgent } from '../agent/index.ts'
 import { createApi, serveApi } from '../api/index.ts'
 import { realIssuer } from '../ca/index.ts'
-import { createDataPlane, createLinuxKernel, type DataPlane } from '../dataplane/index.ts'
+import { createDataPlane, createLinuxKernel, createNameServer, type DataPlane } from '../dataplane/index.ts'
 import { createDockerEngine } from '../engine/index.ts'
 import { createLogger, errorText, type Logger, logfmt, rfc3339 } from '../lib/index.ts'
 import { type AgentSetup, createNode, type InterfaceAddress, type SwarmNode } from '../node/index.ts'
@@ -90,6 +90,7 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
       nodeId: setup.nodeId,
       address: setup.address,
       mode: options.dataPlane,
+      nameServer: createNameServer({ clock: realClock, log }),
     })
     current.dataPlane = dataPlane
     const agent = createAgent({

@@ -1,11 +1,14 @@
 // The data plane of a node: takes the mesh and the local tasks, and keeps the kernel as planned.
 import { assert, errorText, type Logger, ShoalError } from '../lib/index.ts'
 import type { Clock, Kernel, KernelFeatures, Timer, Underlay } from '../ports/index.ts'
+import type { NameServer } from './dns/nameServer.ts'
+import type { Asker } from './dns/zone.ts'
 import { type Attachment, attachment } from './engineNetwork.ts'
+import { neededNetworks } from './plan/planner.ts'
 import { type PortConflict, PortHolds, publishedPorts } from './portHolds.ts'
 import { Reconciler } from './reconciler.ts'
 import { emptyMeshState } from './state.ts'
-import type { LocalTask, MeshNetwork, MeshState, SelfNode } from './types.ts'
+import type { LocalTask, MeshNetwork, MeshState, SelfNode, TaskNames } from './types.ts'
 
 /** Changes that come within this time share a batch: a batch costs a few spawned tools. */
 const COALESCE_MS = 20
@@ -29,6 +32,8 @@ export interface DataPlaneDeps {
   /** This node's data-path IPv4 address; VXLAN leaves from the device that carries it. */
   readonly address: string
   readonly mode: 'auto' | 'off'
+  /** Answers the tasks' questions for names; without it they have to know addresses. */
+  readonly nameServer?: NameServer
 }
 
 /** `reason` is a sentence for people. */
@@ -57,7 +62,11 @@ export interface DataPlane {
    * Adds a local task and makes its networks. The result has the order in which the engine has to attach them.
    * 'unavailable' when the data plane is off or a network does not become known within 10 s.
    */
-  attach(taskId: string, networks: readonly { readonly networkId: string; readonly address: string }[]): Promise<readonly Attachment[]>
+  attach(
+    taskId: string,
+    networks: readonly { readonly networkId: string; readonly address: string }[],
+    names?: TaskNames,
+  ): Promise<readonly Attachment[]>
   /** Forgets a local task, when its container is gone. */
   detach(taskId: string): Promise<void>
   /** To be called when a container has started: lets it reach itself through its service, and looks after the firewall if a network was made for it. */
@@ -97,6 +106,8 @@ class KernelDataPlane implements DataPlane {
 
   #state: MeshState = emptyMeshState
   #tasks = new Map<string, LocalTask>()
+  /** Those that may ask for names; undefined = to be made anew from the tasks. */
+  #askers: readonly Asker[] | undefined
   /** False until the agent has told its tasks: after a restart of shoald the overlays that are there are kept until then. */
   #tasksKnown = false
 
@@ -179,6 +190,7 @@ class KernelDataPlane implements DataPlane {
 
   setLocalTasks(tasks: readonly LocalTask[]): Promise<void> {
     this.#tasks = new Map(tasks.map((task) => [task.taskId, task]))
+    this.#askers = undefined
     this.#tasksKnown = true
     return this.#settled()
   }
@@ -186,24 +198,29 @@ class KernelDataPlane implements DataPlane {
   async attach(
     taskId: string,
     networks: readonly { readonly networkId: string; readonly address: string }[],
+    names: TaskNames = {},
   ): Promise<readonly Attachment[]> {
     if (networks.length === 0) return []
     const networkIds = networks.map((network) => network.networkId)
     await this.#networksKnown(networkIds)
     const used = new Set([...this.#tasks.values()].flatMap((task) => task.networkIds))
     if (!networkIds.every((id) => used.has(id))) this.#checkAtStartUntilMs = this.#deps.clock.monotonicMs() + ENGINE_NETWORK_MS
-    this.#tasks.set(taskId, { taskId, networkIds })
+    const addresses = networks.map(({ networkId, address }) => ({ networkId, address: address.split('/')[0]! }))
+    this.#tasks.set(taskId, { ...names, taskId, networkIds, addresses })
+    this.#askers = undefined
     await this.#settled()
     const attachments = networks.map(({ networkId, address }) => {
       const network = this.#state.networks.get(networkId)
       if (!network) throw new ShoalError('aborted', `network ${networkId} was removed while task ${taskId} was being attached to it`)
-      return attachment(network, address, this.#underlay.mtu)
+      return attachment(network, address, this.#underlay.mtu, this.#deps.nameServer !== undefined)
     })
     return attachments.sort((a, b) => (a.engineNetwork.name < b.engineNetwork.name ? -1 : 1))
   }
 
   detach(taskId: string): Promise<void> {
-    return this.#tasks.delete(taskId) ? this.#settled() : Promise.resolve()
+    if (!this.#tasks.delete(taskId)) return Promise.resolve()
+    this.#askers = undefined
+    return this.#settled()
   }
 
   async hairpin(): Promise<void> {
@@ -231,6 +248,7 @@ class KernelDataPlane implements DataPlane {
     const canceled = new ShoalError('canceled', 'the data plane was stopped')
     for (const waiter of this.#waiters.splice(0)) waiter.reject(canceled)
     await this.#holds.set([])
+    await this.#deps.nameServer?.stop()
     await this.#deps.kernel.unclaim()
   }
 
@@ -288,8 +306,19 @@ class KernelDataPlane implements DataPlane {
     const changes = await this.#reconciler.reconcile(input, !this.#tasksKnown)
     if (changes > 0) this.#counters.batches++
     this.#counters.changes += changes
+    await this.#serveNames(state)
     if (this.#heldFor !== state.services) await this.#holds.set(publishedPorts(state))
     this.#heldFor = state.services
+  }
+
+  /** After the kernel has the gateways: there the names are served. Names are acknowledged with the rest. */
+  async #serveNames(state: MeshState): Promise<void> {
+    const { nameServer } = this.#deps
+    if (!nameServer) return
+    const tasks = [...this.#tasks.values()]
+    this.#askers ??= tasks.map(({ addresses = [], nameservers = [], search = [] }) => ({ addresses, nameservers, search }))
+    const networks = [...neededNetworks(state, tasks).values()].filter((network) => !network.ingress)
+    await nameServer.update({ state, askers: this.#askers, listen: networks.map((network) => network.gateway) })
   }
 
   #self(state: MeshState): SelfNode | undefined {

@@ -35,8 +35,8 @@ export function engineNetwork(network: MeshNetwork, underlayMtu: number): Engine
   }
 }
 
-/** A task's place on a network. `address` is plain or with a prefix length. */
-export function attachment(network: MeshNetwork, address: string, underlayMtu: number): Attachment {
+/** A task's place on a network. `address` is plain or with a prefix length. `names`: whether names are served at the gateway. */
+export function attachment(network: MeshNetwork, address: string, underlayMtu: number, names: boolean): Attachment {
   const plain = address.split('/')[0]!
   const plan = engineNetwork(network, underlayMtu)
   return {
@@ -46,6 +46,6 @@ export function attachment(network: MeshNetwork, address: string, underlayMtu: n
     address: plain,
     mac: macOfAddress(plain),
     gateway: network.gateway,
-    dns: undefined,
+    dns: names && !network.ingress ? network.gateway : undefined,
   }
 }

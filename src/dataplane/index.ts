@@ -1,5 +1,6 @@
 // Door of the data plane: the mesh in, kernel state out.
 export { createDataPlane, type DataPlane, type DataPlaneCounters, type DataPlaneDeps, type DataPlaneStatus } from './dataplane.ts'
+export { createNameServer, type NameServer, type NameServerDeps } from './dns/nameServer.ts'
 export { type Attachment, engineNetwork, NETWORK_ID_LABEL } from './engineNetwork.ts'
 export { createLinuxKernel } from './kernel/linux.ts'
 export { type PlanInput, planKernel, type WantedState } from './plan/planner.ts'
@@ -17,4 +18,5 @@ export type {
   MeshUpdate,
   MeshVip,
   SelfNode,
+  TaskNames,
 } from './types.ts'

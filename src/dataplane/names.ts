@@ -10,6 +10,8 @@ export const MESH_MARK = 0x4d000000
 export const MESH_MASK = 0xff000000
 /** Mark of a connection to a published port or VIP that has no endpoint; it is refused. */
 export const REFUSE_MARK = 0x4e000000
+/** Where our rules lead the questions that tasks send to port 53 of their gateway; 53 itself the host's own name server may have on all addresses. */
+export const RESPONDER_PORT = 5300
 /** All VIPs answer ARP with this MAC; their frames are translated before they would be sent there. */
 export const VIP_MAC = '02:42:ff:00:00:01'
 

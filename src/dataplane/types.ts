@@ -92,7 +92,17 @@ export interface SelfNode {
 }
 
 /** A task on this node and the networks that it is on. */
-export interface LocalTask {
+export interface LocalTask extends TaskNames {
   readonly taskId: string
   readonly networkIds: readonly string[]
+  /** Its addresses, plain, by which it is known when it asks for names. */
+  readonly addresses?: readonly { readonly networkId: string; readonly address: string }[]
+}
+
+/** How a task wants names to be looked up that the swarm does not know. */
+export interface TaskNames {
+  /** In the place of the host's. */
+  readonly nameservers?: readonly string[]
+  /** Search domains. */
+  readonly search?: readonly string[]
 }

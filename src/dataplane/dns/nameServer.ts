@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import { errorText, type Logger } from '../../lib/index.ts'
 import type { Clock, Timer } from '../../ports/index.ts'
+import { RESPONDER_PORT } from '../names.ts'
 import type { MeshState } from '../types.ts'
 import type { ResponderCounters } from './responder.ts'
 import type { WorkerOptions, WorkerReply, WorkerRequest } from './worker.ts'
@@ -31,9 +32,6 @@ export interface NameServerDeps extends Partial<WorkerOptions> {
   readonly clock: Clock
   readonly log: Logger
 }
-
-/** Where the data plane's rules lead questions; not 53, which the host's own name server may have on all addresses. */
-export const RESPONDER_PORT = 5300
 
 export function createNameServer(deps: NameServerDeps): NameServer {
   return new ThreadedNameServer(deps)

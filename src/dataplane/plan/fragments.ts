@@ -55,7 +55,10 @@ export function networkFragment({ self }: PlanContext, network: MeshNetwork): Ke
     { kind: 'vxlan', name: vxlan, bridge, vni: network.vni, local: self.address, underlay: self.underlayDevice, port: VXLAN_PORT, mtu },
   ]
   if (network.ingress) objects.push({ kind: 'sysctl', name: INGRESS_LOCALNET, value: '1' })
-  else objects.push({ kind: 'fdb', device: vxlan, mac: VIP_MAC, remote: '' })
+  else {
+    objects.push({ kind: 'fdb', device: vxlan, mac: VIP_MAC, remote: '' })
+    objects.push(element('nameserver', `${quote(bridge)} . ${network.gateway}`))
+  }
   if (network.internal) objects.push(element('internal', quote(bridge)))
   return objects
 }
@@ -76,25 +79,38 @@ export function peerFragment({ self, networks }: PlanContext, peer: MeshPeer): K
 
 /** The endpoints of a service: where they are, and which of them its published ports and VIPs lead to. */
 export function serviceFragment(context: PlanContext, service: MeshService, endpoints: readonly MeshEndpoint[]): KernelObject[] {
-  const objects: KernelObject[] = []
   const serving = new Map<string, string[]>() // by network id
   for (const endpoint of endpoints) {
+    if (!endpoint.serving || !isReachable(context, endpoint)) continue
+    for (const { networkId, address } of endpoint.addresses) if (context.networks.has(networkId)) push(serving, networkId, address)
+  }
+  const objects = endpointFragment(context, endpoints)
+  return objects.concat(portElements(context, service, serving), vipElements(context, service, serving))
+}
+
+/** Where endpoints are. */
+export function endpointFragment(context: PlanContext, endpoints: readonly MeshEndpoint[]): KernelObject[] {
+  const objects: KernelObject[] = []
+  for (const endpoint of endpoints) {
+    if (!isReachable(context, endpoint)) continue
     const local = endpoint.nodeId === context.self.nodeId
-    const peer = context.peers.get(endpoint.nodeId)
     for (const { networkId, address } of endpoint.addresses) {
       const network = context.networks.get(networkId)
-      if (!network || !(local || peer)) continue
-      if (endpoint.serving) push(serving, networkId, address)
+      if (!network) continue
       if (local) {
         objects.push(element('hairpin', `${address} . ${address}`))
       } else {
         const mac = macOfAddress(address)
-        objects.push({ kind: 'fdb', device: vxlanName(network), mac, remote: peer!.address })
+        objects.push({ kind: 'fdb', device: vxlanName(network), mac, remote: context.peers.get(endpoint.nodeId)!.address })
         objects.push({ kind: 'neighbour', device: bridgeName(network), address, mac })
       }
     }
   }
-  return objects.concat(portElements(context, service, serving), vipElements(context, service, serving))
+  return objects
+}
+
+function isReachable({ self, peers }: PlanContext, { nodeId }: MeshEndpoint): boolean {
+  return nodeId === self.nodeId || peers.has(nodeId)
 }
 
 function portElements(context: PlanContext, service: MeshService, serving: ReadonlyMap<string, readonly string[]>): KernelObject[] {

@@ -1,7 +1,7 @@
 // Plans the kernel state of this node from the mesh; remembers the pieces, so that an update costs what it changed.
 import { type KernelFeatures, type KernelObject, keyOf } from '../../ports/index.ts'
 import type { LocalTask, MeshEndpoint, MeshNetwork, MeshState, SelfNode } from '../types.ts'
-import { baseFragment, networkFragment, type PlanContext, peerFragment, serviceFragment } from './fragments.ts'
+import { baseFragment, endpointFragment, networkFragment, type PlanContext, peerFragment, serviceFragment } from './fragments.ts'
 import { chainCount } from './rules.ts'
 
 export interface PlanInput {
@@ -68,6 +68,10 @@ export class Planner {
     for (const [id, service] of input.state.services) {
       const own = endpoints.get(id) ?? []
       use(`service ${id}`, [context, service, ...own], () => serviceFragment(context, service, inOrder(own)))
+    }
+    for (const [id, own] of endpoints) {
+      // single containers on attachable networks, and tasks of a service that was removed while they still end
+      if (!input.state.services.has(id)) use(`tasks ${id}`, [context, ...own], () => endpointFragment(context, inOrder(own)))
     }
     for (const id of stale) this.#replace(id, this.#fragments.get(id), undefined, touched)
     this.#settle()

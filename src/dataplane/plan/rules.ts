@@ -1,7 +1,7 @@
 // The constant nftables rules of the mesh. Services only add and remove elements of the sets and maps declared here.
 import { createHash } from 'node:crypto'
 import type { KernelFeatures, NftChain, NftSet, TableObject } from '../../ports/index.ts'
-import { hexMark, INGRESS_BRIDGE, INGRESS_VXLAN, MESH_MARK, MESH_MASK, REFUSE_MARK } from '../names.ts'
+import { hexMark, INGRESS_BRIDGE, INGRESS_VXLAN, MESH_MARK, MESH_MASK, REFUSE_MARK, RESPONDER_PORT } from '../names.ts'
 
 export const TABLE = 'shoal'
 
@@ -46,6 +46,7 @@ export function meshTable(features: KernelFeatures, chains: number): TableObject
     { kind: 'set', name: 'hairpin', type: 'type ipv4_addr . ipv4_addr' },
     { kind: 'set', name: 'internal', type: 'type ifname' },
     { kind: 'set', name: 'published', type: 'type inet_proto . inet_service' },
+    { kind: 'set', name: 'nameserver', type: 'type ifname . ipv4_addr' },
     { kind: 'map', name: 'nodemark', type: 'type ether_addr : mark' },
     { kind: 'map', name: 'nodezone', type: 'typeof ether saddr : ct zone' },
     { kind: 'map', name: 'markmac', type: 'type mark : ether_addr' },
@@ -83,6 +84,9 @@ export function meshTable(features: KernelFeatures, chains: number): TableObject
       hook: 'type nat hook prerouting priority -110; policy accept;', // before Docker's own at -100
       rules: [
         'iifname . ip daddr vmap @vip',
+        // tasks ask their gateway for names: before any published port 53, and on internal networks, too
+        `iifname . ip daddr @nameserver udp dport 53 redirect to :${RESPONDER_PORT}`,
+        `iifname . ip daddr @nameserver tcp dport 53 redirect to :${RESPONDER_PORT}`,
         // internal networks have no way out, not even to published ports
         'iifname @internal fib daddr type local meta l4proto . th dport @published goto none',
         'iifname @internal return',
