@@ -2,7 +2,7 @@
 //   node scripts/conformance.mjs [--only SECTIONS] [--cli DOCKER[,DOCKER]] [--keep]
 // Each CLI gets fresh machines, because a run leaves traces that a second one would meet. Needs root; the lines are conf.py's own.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -20,9 +20,11 @@ const candidates = argument('--cli')?.split(',') ?? ['/usr/bin/docker', '/usr/lo
 const clis = candidates.filter((cli) => existsSync(cli))
 
 let child
+let registryProcess
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => {
     child?.kill('SIGKILL')
+    registryProcess?.kill('SIGKILL')
     if (!keep) shoal('machine', 'down')
     process.exit(130)
   })
@@ -45,6 +47,8 @@ async function runOnce(cli) {
   try {
     check(shoal('machine', 'create', '--no-images', '--image', images, ...NAMES), 'creating the machines')
     const lines = NAMES.map((name) => `NODE_${name}=${said('machine', 'url', name)}; ADDR_${name}=${said('machine', 'ip', name)}`)
+    const registry = await startRegistry(ENV.SHOAL_MACHINE_SUBNET.replace(/0\/24$/, '1:5000'))
+    if (registry) lines.push(`REG=${registry}`)
     const envFile = path.join(out, 'env.sh')
     writeFileSync(envFile, `${lines.join('\n')}\n`)
     const folder = path.join(out, path.dirname(cli).replaceAll('/', '_'))
@@ -57,8 +61,39 @@ async function runOnce(cli) {
     if (status !== 0) console.log(`# ${status} failed with ${cli}; every command and its output: ${folder}/transcript.txt`)
     return status
   } finally {
+    registryProcess?.kill('SIGKILL')
     if (!keep) shoal('machine', 'down')
   }
+}
+
+/** Debian's registry on the bridge with the tags of `web`, pushed through m1's engine; undefined without the package: section digest is skipped then. */
+async function startRegistry(address) {
+  const program = '/usr/bin/docker-registry'
+  if (!existsSync(program)) return undefined
+  const storage = path.join(out, 'registry')
+  rmSync(storage, { recursive: true, force: true })
+  mkdirSync(storage, { recursive: true })
+  const config = path.join(storage, 'config.json') // JSON is YAML
+  writeFileSync(
+    config,
+    JSON.stringify({ version: 0.1, log: { level: 'error' }, storage: { filesystem: { rootdirectory: storage } }, http: { addr: address } }),
+  )
+  registryProcess = spawn(program, ['serve', config], { cwd: '/', stdio: 'ignore' })
+  registryProcess.on('error', () => {}) // shows as pushes that fail
+  const host = said('machine', 'url', 'm1')
+  const docker = (...args) => spawnSync(clis[0], args, { encoding: 'utf8', env: { ...ENV, DOCKER_HOST: host } })
+  for (const tag of ['1', '2', 'bad', 'sick']) {
+    const target = `${address}/web:${tag}`
+    check(docker('tag', `conf/web:${tag}`, target), `tagging ${target}`)
+    let pushed
+    for (let attempt = 0; attempt < 10 && pushed?.status !== 0; attempt++) {
+      if (pushed) await new Promise((resolve) => setTimeout(resolve, 500))
+      pushed = docker('push', target)
+    }
+    check(pushed, `pushing ${target}: ${pushed.stderr}`)
+    docker('rmi', target)
+  }
+  return address
 }
 
 function shoal(...args) {
