@@ -51,13 +51,7 @@ export const realIssuer: Issuer = {
     const lib = await x509()
     const csr = await readCsr(csrPem)
     const issuer = new lib.X509Certificate(root.certificatePem)
-    const signingKey = await crypto.subtle.importKey(
-      'pkcs8',
-      lib.PemConverter.decodeFirst(root.privateKeyPem),
-      { name: 'ECDSA', namedCurve: 'P-256' },
-      false,
-      ['sign'],
-    )
+    const signingKey = await importSigningKey(lib, root.privateKeyPem)
     const unit = `swarm-${subject.role}`
     const names = [unit, subject.nodeId, ...(subject.role === 'manager' ? ['swarm-ca'] : [])]
     const certificate = await lib.X509CertificateGenerator.create({
@@ -92,6 +86,47 @@ export const realIssuer: Issuer = {
       publicKeyDer: Buffer.from(certificate.publicKey.rawData).toString('base64'),
     }
   },
+}
+
+export interface MemberCertificate {
+  /** CN and first DNS name. */
+  readonly subject: string
+  /** IP addresses that the member may be reached at and call from. */
+  readonly addresses: readonly string[]
+  readonly notBefore: number
+  readonly notAfter: number
+}
+
+/** A certificate for a member of the group that keeps the store. etcd checks addresses, so node certificates would not do. */
+export async function issueMemberCertificate(root: RootCa, csrPem: string, member: MemberCertificate): Promise<string> {
+  const lib = await x509()
+  const csr = await readCsr(csrPem)
+  const issuer = new lib.X509Certificate(root.certificatePem)
+  const certificate = await lib.X509CertificateGenerator.create({
+    subject: [{ CN: [member.subject] }],
+    issuer: issuer.subjectName,
+    serialNumber: serialNumber(),
+    notBefore: date(member.notBefore),
+    notAfter: date(member.notAfter),
+    publicKey: csr.publicKey,
+    signingKey: await importSigningKey(lib, root.privateKeyPem),
+    signingAlgorithm: ALGORITHM,
+    extensions: [
+      new lib.KeyUsagesExtension(lib.KeyUsageFlags.digitalSignature | lib.KeyUsageFlags.keyEncipherment, true),
+      new lib.ExtendedKeyUsageExtension([lib.ExtendedKeyUsage.serverAuth, lib.ExtendedKeyUsage.clientAuth]),
+      new lib.BasicConstraintsExtension(false, undefined, true),
+      await lib.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
+      new lib.SubjectAlternativeNameExtension([
+        { type: 'dns', value: member.subject },
+        ...member.addresses.map((value) => ({ type: 'ip' as const, value })),
+      ]),
+    ],
+  })
+  return line(certificate.toString('pem'))
+}
+
+function importSigningKey(lib: typeof X509, privateKeyPem: string): Promise<webcrypto.CryptoKey> {
+  return crypto.subtle.importKey('pkcs8', lib.PemConverter.decodeFirst(privateKeyPem), { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
 }
 
 async function readCsr(csrPem: string): Promise<X509.Pkcs10CertificateRequest> {
