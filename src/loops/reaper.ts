@@ -1,5 +1,6 @@
 // Keeps history short: so many tasks for each slot, and nothing of slots that were removed.
 import { isTerminal, type Task, TaskState } from '../model/index.ts'
+import { isOfOldIteration } from './global.ts'
 import { deleteTask, isLive, isUnassigned, type SlotKey, slotKeyOf, slotOf, tasksOfSlot } from './tasks.ts'
 import type { Loop, View } from './types.ts'
 
@@ -34,7 +35,9 @@ export const reaper: Loop<SlotKey> = {
     const limit = ctx.tx.cluster?.spec.taskHistoryRetentionLimit ?? DEFAULT_HISTORY
     const nodeGone = place.nodeId !== undefined && !ctx.tx.nodes.get(place.nodeId)
     const tasks = tasksOfSlot(ctx.tx, serviceId, place)
-    for (const task of planReaping(tasks, limit, (id) => ctx.tx.nodes.get(id) !== undefined, nodeGone)) {
+    const service = ctx.tx.services.get(serviceId)
+    const isOld = (task: Task) => service !== undefined && isOfOldIteration(service, task)
+    for (const task of planReaping(tasks, limit, (id) => ctx.tx.nodes.get(id) !== undefined, nodeGone, isOld)) {
       if (ctx.limit.spent) return 'again'
       deleteTask(ctx, task)
     }
@@ -53,15 +56,18 @@ function* slotsWithHistory(view: View): Generator<SlotKey> {
 /**
  * Pure: which tasks of a slot (oldest first) can go. Nothing that may still run goes; a live task and the newest never go, because they are what the slot is.
  * `limit` counts all rows of a slot, the live one included, as Swarm shows them; negative = keep everything.
+ * What a job completed in an earlier iteration (`isOld`) is history, too.
  */
 export function planReaping(
   tasks: readonly Task[],
   limit: number,
   nodeExists: (id: NonNullable<Task['nodeId']>) => boolean,
   slotGone: boolean,
+  isOld: (task: Task) => boolean = () => false,
 ): Task[] {
   const dead = (task: Task) =>
-    !isLive(task) && (isTerminal(task.status.state) || isUnassigned(task) || (task.nodeId !== undefined && !nodeExists(task.nodeId)))
+    (isOld(task) && isTerminal(task.status.state)) ||
+    (!isLive(task) && (isTerminal(task.status.state) || isUnassigned(task) || (task.nodeId !== undefined && !nodeExists(task.nodeId))))
   const doomed = tasks.filter((task) => dead(task) && (slotGone || task.desiredState >= TaskState.REMOVE))
   const kept = tasks.filter((task) => !doomed.includes(task))
   if (limit < 0) return doomed

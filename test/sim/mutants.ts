@@ -21,7 +21,7 @@ export const MUTANTS: readonly Mutant[] = mutants
 
 /** A manager with changed loops. */
 const withLoops = (change: (loops: readonly AnyLoop[]) => readonly AnyLoop[]) => (): Tamper => ({
-  manager: (deps) => startManager({ ...deps, loops: change(allLoops()) }),
+  manager: (deps) => startManager({ ...deps, loops: (acknowledgements) => change(allLoops(acknowledgements)) }),
 })
 
 const without = (name: string) => withLoops((loops) => loops.filter((loop) => loop.name !== name))

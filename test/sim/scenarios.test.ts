@@ -230,3 +230,25 @@ test('a rollback that begins while the old task still stops waits for it', () =>
     const back = (i: number) => running(`web${i}`).length === 3 && service(`web${i}`).updateStatus?.state === 'rollback_completed'
     await until('all are back', () => [0, 1, 2, 3].every(back), 180)
   }))
+
+test('a job that is run again and again keeps no more history than the limit', () =>
+  withSwarm('job-history', 2, async ({ world, create, until, seconds, tasks, service }) => {
+    create('job', { mode: 'job', image: 'done:1', replicas: 2, parallelism: 0, restartDelaySeconds: 1 })
+    const completed = () => {
+      const iteration = world.view()?.services.byName('job')?.job?.iteration
+      const done = tasks('job').filter((task) => (task.jobIteration ?? 0) === iteration && task.status.state === TaskState.COMPLETE)
+      return new Set(done.map((task) => task.slot)).size === 2
+    }
+    for (let round = 2; round < 16; round += 1) {
+      await until('the job completes', completed, 120)
+      world.play({ kind: 'update', service: 'job', image: `done:${round}`, order: 'stop-first' })
+      await seconds(1)
+    }
+    await until('the job completes', completed, 120)
+    await seconds(10)
+    assert.equal(service('job').job?.iteration, 14)
+    for (const slot of [0, 1]) {
+      const kept = tasks('job').filter((task) => task.slot === slot)
+      assert.ok(kept.length <= 6, `slot ${slot} keeps ${kept.length} tasks`)
+    }
+  }))
