@@ -13,6 +13,9 @@ const RETRY_FIRST_MS = 100
 const RETRY_MOST_MS = 5_000
 /** Acknowledgements and pongs that the connection has not taken yet; a manager that takes none for so long is gone. */
 const UP_LIMIT = 1_000
+/** How often connections of tasks that shall stop are looked at; a full connection table takes longer to read, then it is a tenth of the time. */
+const DRAIN_LOOK_MS = 150
+const DRAIN_LOOK_SHARE = 10
 
 export interface MeshDeps {
   readonly clock: Clock
@@ -31,6 +34,9 @@ export class MeshClient {
   #wanted: MeshState = emptyMeshState
   #applying = false
   #up: BoundedQueue<Up> | undefined
+  /** What the manager of the present stream wants to know. */
+  #draining = new Set<string>()
+  #watching = false
 
   constructor(deps: MeshDeps) {
     this.#deps = deps
@@ -79,6 +85,7 @@ export class MeshClient {
     try {
       for await (const { msg } of channel.bidiStream(Mesh.method.stream, up, { signal })) {
         if (msg.case === 'ping') send(up, { msg: { case: 'pong', value: { seq: msg.value.seq } } })
+        if (msg.case === 'drain') this.#drain(msg.value.taskIds)
         if (msg.case === 'update') {
           state = this.#fold(state, msg.value)
           this.#want(state)
@@ -89,6 +96,7 @@ export class MeshClient {
       signal.removeEventListener('abort', end)
       up.close()
       if (this.#up === up) this.#up = undefined
+      this.#draining.clear() // it will be asked again
     }
   }
 
@@ -98,6 +106,42 @@ export class MeshClient {
     } catch (error) {
       if (isShoalError(error, 'out-of-range')) this.#acked = emptyMeshState // announce nothing: a snapshot follows
       throw error
+    }
+  }
+
+  #drain(taskIds: readonly string[]): void {
+    for (const id of taskIds) this.#draining.add(id)
+    if (this.#watching) return
+    this.#watching = true
+    this.#deps.supervisor.run('looking at connections that drain', () => this.#watchDraining())
+  }
+
+  async #watchDraining(): Promise<void> {
+    const { clock } = this.#deps
+    try {
+      while (this.#draining.size > 0) {
+        const startedMs = clock.monotonicMs()
+        const up = this.#up
+        const idle = await this.#idle([...this.#draining])
+        if (idle.length > 0 && up && up === this.#up) {
+          for (const id of idle) this.#draining.delete(id)
+          send(up, { msg: { case: 'drained', value: { taskIds: [...idle] } } })
+        }
+        if (this.#draining.size === 0) break
+        await clock.sleep(Math.max(DRAIN_LOOK_MS, (clock.monotonicMs() - startedMs) * DRAIN_LOOK_SHARE))
+      }
+    } finally {
+      this.#watching = false
+    }
+  }
+
+  /** None when it cannot be found out: the manager waits for a bounded time. */
+  async #idle(taskIds: readonly string[]): Promise<readonly string[]> {
+    try {
+      return await this.#deps.dataPlane.idle(taskIds)
+    } catch (error) {
+      this.#deps.log.warn('the connections of tasks could not be looked at', { error: errorText(error) })
+      return []
     }
   }
 
@@ -150,12 +194,13 @@ function parseUpdate(update: WireMeshUpdate): MeshUpdate {
       ingress,
     })),
     goneNetworks: update.goneNetworks,
-    services: update.services.map(({ id, name, dnsrr, vips, ports }) => ({
+    services: update.services.map(({ id, name, dnsrr, vips, ports, clientAffinity }) => ({
       id,
       name,
       dnsrr,
       vips: vips.map(({ networkId, address }) => ({ networkId, address })),
-      ports: ports.map(({ protocol, published, target, name: portName }) => ({ protocol, published, target, name: portName })),
+      ports: ports.map(({ protocol, published, target, name: portName, address }) => ({ protocol, published, target, name: portName, address })),
+      clientAffinity,
     })),
     goneServices: update.goneServices,
     endpoints: update.endpoints.map(({ taskId, serviceId, nodeId, serving, addresses, slot }) => ({

@@ -15,6 +15,7 @@ export interface AgentDataPlane {
   ): Promise<readonly Attachment[]>
   detach(taskId: string): Promise<void>
   hairpin(): Promise<void>
+  idle(taskIds: readonly string[]): Promise<readonly string[]>
   engineReconnected(): Promise<void>
 }
 

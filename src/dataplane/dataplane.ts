@@ -71,6 +71,8 @@ export interface DataPlane {
   detach(taskId: string): Promise<void>
   /** To be called when a container has started: lets it reach itself through its service, and looks after the firewall if a network was made for it. */
   hairpin(): Promise<void>
+  /** Those of these tasks of this node that no connection leads to any more. */
+  idle(taskIds: readonly string[]): Promise<readonly string[]>
   /** To be called when the engine has come back: engines rearrange the firewall when they start. */
   engineReconnected(): Promise<void>
   /** Compares the kernel with the plan and repairs; how many objects were wrong. Also runs every 30 s. */
@@ -227,6 +229,15 @@ class KernelDataPlane implements DataPlane {
     if (!this.#status.on) return
     const whole = this.#deps.clock.monotonicMs() < this.#checkAtStartUntilMs
     await this.#inTurn(() => (whole ? this.#repair() : this.#deps.kernel.hairpin()))
+  }
+
+  async idle(taskIds: readonly string[]): Promise<readonly string[]> {
+    const addresses = new Map(
+      taskIds.map((id) => [id, this.#state.endpoints.get(id)?.addresses.map(({ address }) => address) ?? []] as const),
+    )
+    if (!this.#status.on) return taskIds
+    const busy = await this.#deps.kernel.busy([...new Set([...addresses.values()].flat())])
+    return taskIds.filter((id) => !addresses.get(id)?.some((address) => busy.has(address)))
   }
 
   async engineReconnected(): Promise<void> {

@@ -52,6 +52,8 @@ export interface MeshService {
   readonly vips: readonly MeshVip[]
   /** Ingress mode only. */
   readonly ports: readonly MeshPort[]
+  /** Connections of one client address go to one endpoint, as long as the endpoints stay the same. */
+  readonly clientAffinity?: boolean
 }
 
 export interface MeshVip {
@@ -64,6 +66,8 @@ export interface MeshPort {
   readonly published: number
   readonly target: number
   readonly name: string
+  /** Published only there: an IPv4 address or a device of the host; '' = everywhere. */
+  readonly address?: string
 }
 
 /** A task that answers for a service. Only a serving one gets new connections; established ones stay until it is gone. */

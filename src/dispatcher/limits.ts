@@ -25,6 +25,8 @@ export const LIMITS = {
   orphanAfterMs: 24 * 3_600_000,
   /** Changes of the mesh wait this long for company. */
   meshBatchMs: 20,
+  /** Acknowledgements of the mesh are told to the loops together. */
+  ackBatchMs: 5,
   /** What was removed from the mesh is remembered, so that agents can resume; beyond this they get a snapshot. */
   meshTombstones: 10_000,
   /** Log lines that wait for a slow reader; then its nodes wait too. */

@@ -1,14 +1,14 @@
 // The mesh stream's server: each agent of ours gets the versioned network state, pings, and says what its kernel has.
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { errorText, type Instant, type Logger, type NodeId, ShoalError } from '../lib/index.ts'
+import { errorText, type Instant, type Logger, type NodeId, ShoalError, type TaskId } from '../lib/index.ts'
 import type { Node } from '../model/index.ts'
 import { type CallContext, type Clock, handle, type Route, type Timer } from '../ports/index.ts'
 import { Mesh, type MeshDownSchema, type MeshHello, type MeshUp } from '../proto/index.ts'
 import type { Commit, Store } from '../store/index.ts'
 import { Bell } from './bell.ts'
 import type { DispatcherLimits } from './limits.ts'
-import { type MeshKey, MeshState } from './meshState.ts'
+import { MeshState } from './meshState.ts'
 import type { Sessions } from './sessions.ts'
 
 type Down = MessageInitShape<typeof MeshDownSchema>
@@ -16,7 +16,6 @@ type Down = MessageInitShape<typeof MeshDownSchema>
 interface Stream {
   readonly nodeId: NodeId
   readonly bell: Bell
-  readonly dirty: Set<MeshKey>
   readonly ended: AbortController
   /** Undefined until the snapshot or the resumed version is known. */
   sentVersion: number | undefined
@@ -26,6 +25,8 @@ interface Stream {
   pongSeq: number
   /** Monotonic. */
   lastPongAt: number
+  /** Tasks that the node has still to be asked about. */
+  readonly toDrain: Set<TaskId>
 }
 
 export interface MeshDeps {
@@ -42,6 +43,13 @@ export interface MeshAcks {
   lowestAcked(): number
   /** Called (soon, not at once) when `lowestAcked` has grown. Returns the unsubscriber. */
   onAcked(listener: (version: number) => void): () => void
+  /** The node's kernel counts: it lives, has a data plane, and is an agent of ours. */
+  isLive(nodeId: NodeId): boolean
+  /** Asks the node to say when the last connection of a task has ended; asked again after each reconnect, until it has answered or `forget`. */
+  drain(nodeId: NodeId, taskId: TaskId): void
+  forget(nodeId: NodeId, taskId: TaskId): void
+  /** Called when a node has said that these tasks have no connections left. Returns the unsubscriber. */
+  onDrained(listener: (taskIds: readonly TaskId[]) => void): () => void
 }
 
 export class MeshHub implements MeshAcks {
@@ -53,9 +61,14 @@ export class MeshHub implements MeshAcks {
   /** Nodes that must acknowledge. */
   readonly #live = new Set<NodeId>()
   readonly #listeners = new Set<(version: number) => void>()
+  readonly #drainListeners = new Set<(taskIds: readonly TaskId[]) => void>()
+  readonly #draining = new Map<NodeId, Set<TaskId>>()
   #announced = 0
   #tick: Timer | undefined
   #announce: Timer | undefined
+  /** Runs while changes wait for company. */
+  #flush: Timer | undefined
+  #flushedAt = Number.NEGATIVE_INFINITY
 
   constructor(deps: MeshDeps) {
     this.#deps = deps
@@ -76,6 +89,7 @@ export class MeshHub implements MeshAcks {
   stop(): void {
     this.#tick?.cancel()
     this.#announce?.cancel()
+    this.#flush?.cancel()
     for (const stream of this.#streams.values()) stream.ended.abort(new ShoalError('unavailable', 'the manager is stopping'))
   }
 
@@ -86,13 +100,20 @@ export class MeshHub implements MeshAcks {
       else this.#live.delete(change.id)
     }
     const keys = this.#state.apply(commit.seq, commit.changes, this.#deps.store.view())
-    if (keys.length > 0) {
-      for (const stream of this.#streams.values()) {
-        for (const key of keys) stream.dirty.add(key)
-        stream.bell.ring()
-      }
-    }
+    if (keys.length > 0) this.#flushSoon()
     this.#announceSoon()
+  }
+
+  /** At once after a quiet time; otherwise changes wait for company. */
+  #flushSoon(): void {
+    if (this.#flush) return
+    const { clock, limits } = this.#deps
+    const waitMs = Math.max(0, this.#flushedAt + limits.meshBatchMs - clock.monotonicMs())
+    this.#flush = clock.setTimer(waitMs, () => {
+      this.#flush = undefined
+      this.#flushedAt = clock.monotonicMs()
+      for (const stream of this.#streams.values()) stream.bell.ring()
+    })
   }
 
   lowestAcked(): number {
@@ -101,7 +122,34 @@ export class MeshHub implements MeshAcks {
       const stream = this.#streams.get(nodeId)
       lowest = Math.min(lowest, stream ? this.#reached(stream) : 0)
     }
+    // Who has seen a low figure (a node has come) is told when it has grown again.
+    this.#announced = Math.min(this.#announced, lowest)
     return lowest
+  }
+
+  isLive(nodeId: NodeId): boolean {
+    return this.#live.has(nodeId)
+  }
+
+  drain(nodeId: NodeId, taskId: TaskId): void {
+    const tasks = this.#draining.get(nodeId) ?? new Set()
+    if (tasks.has(taskId)) return
+    this.#draining.set(nodeId, tasks.add(taskId))
+    const stream = this.#streams.get(nodeId)
+    stream?.toDrain.add(taskId)
+    stream?.bell.ring()
+  }
+
+  forget(nodeId: NodeId, taskId: TaskId): void {
+    const tasks = this.#draining.get(nodeId)
+    tasks?.delete(taskId)
+    if (tasks?.size === 0) this.#draining.delete(nodeId)
+    this.#streams.get(nodeId)?.toDrain.delete(taskId)
+  }
+
+  onDrained(listener: (taskIds: readonly TaskId[]) => void): () => void {
+    this.#drainListeners.add(listener)
+    return () => this.#drainListeners.delete(listener)
   }
 
   onAcked(listener: (version: number) => void): () => void {
@@ -111,7 +159,8 @@ export class MeshHub implements MeshAcks {
 
   /** A node that nothing concerns has all there is to have. */
   #reached(stream: Stream): number {
-    const caughtUp = stream.dirty.size === 0 && stream.sentVersion !== undefined && stream.ackedVersion >= stream.sentVersion
+    const { sentVersion } = stream
+    const caughtUp = sentVersion !== undefined && sentVersion >= this.#state.lastChange && stream.ackedVersion >= sentVersion
     return caughtUp ? this.#state.version : stream.ackedVersion
   }
 
@@ -125,7 +174,7 @@ export class MeshHub implements MeshAcks {
     const stream: Stream = {
       nodeId,
       bell: new Bell(),
-      dirty: new Set(),
+      toDrain: new Set(this.#draining.get(nodeId)),
       ended: new AbortController(),
       sentVersion: undefined,
       ackedVersion: 0,
@@ -156,7 +205,6 @@ export class MeshHub implements MeshAcks {
   }
 
   async *#send(stream: Stream, hello: MeshHello, signal: AbortSignal): AsyncGenerator<Down> {
-    const { clock, limits } = this.#deps
     yield { msg: { case: 'update', value: this.#opening(stream, Number(hello.ackedVersion)) } }
     for (;;) {
       await stream.bell.wait(signal)
@@ -165,23 +213,26 @@ export class MeshHub implements MeshAcks {
         stream.pingDue = false
         yield { msg: { case: 'ping', value: { seq: BigInt(stream.pingSeq) } } }
       }
-      if (stream.dirty.size === 0) continue
-      if (!(await slept(clock, limits.meshBatchMs, signal))) return
+      if (stream.toDrain.size > 0) {
+        const taskIds = [...stream.toDrain]
+        stream.toDrain.clear()
+        yield { msg: { case: 'drain', value: { taskIds } } }
+      }
       const base = stream.sentVersion ?? 0
-      const keys = [...stream.dirty]
-      stream.dirty.clear()
+      if (this.#flush || base >= this.#state.lastChange) continue
+      const update = this.#state.since(base)
+      if (update.snapshot) stream.ackedVersion = 0 // it was too far behind
       stream.sentVersion = this.#state.version
-      yield { msg: { case: 'update', value: this.#state.delta(base, keys) } }
+      yield { msg: { case: 'update', value: update } }
     }
   }
 
   /** The difference to what the agent has, or everything. */
   #opening(stream: Stream, acked: number) {
-    const missing = acked > 0 ? this.#state.since(acked) : undefined
-    stream.dirty.clear()
+    const update = acked > 0 ? this.#state.since(acked) : this.#state.snapshot()
     stream.sentVersion = this.#state.version
-    stream.ackedVersion = missing ? acked : 0
-    return missing ? this.#state.delta(acked, missing) : this.#state.snapshot()
+    stream.ackedVersion = update.snapshot ? 0 : acked
+    return update
   }
 
   async #read(requests: AsyncIterable<MeshUp>, stream: Stream, arrived: (hello: MeshHello) => void): Promise<void> {
@@ -201,11 +252,23 @@ export class MeshHub implements MeshAcks {
           this.#announceSoon()
           break
         }
+        case 'drained':
+          this.#drained(stream.nodeId, msg.value.taskIds as TaskId[])
+          break
         case 'pong':
           stream.pongSeq = Math.max(stream.pongSeq, Math.min(Number(msg.value.seq), stream.pingSeq))
           break
       }
     }
+  }
+
+  /** Answers to what was asked; anything else is a late one. */
+  #drained(nodeId: NodeId, said: readonly TaskId[]): void {
+    const asked = this.#draining.get(nodeId)
+    const taskIds = said.filter((id) => asked?.has(id))
+    if (taskIds.length === 0) return
+    for (const id of taskIds) this.forget(nodeId, id)
+    for (const listener of this.#drainListeners) listener(taskIds)
   }
 
   async #noteDataPlane(nodeId: NodeId, hello: MeshHello): Promise<void> {
@@ -258,10 +321,11 @@ export class MeshHub implements MeshAcks {
 
   #announceSoon(): void {
     if (this.#announce || this.#listeners.size === 0) return
-    this.#announce = this.#deps.clock.setTimer(this.#deps.limits.meshBatchMs, () => {
+    this.#announce = this.#deps.clock.setTimer(this.#deps.limits.ackBatchMs, () => {
       this.#announce = undefined
+      const before = this.#announced
       const lowest = this.lowestAcked()
-      if (lowest <= this.#announced) return
+      if (lowest <= before) return
       this.#announced = lowest
       for (const listener of this.#listeners) listener(lowest)
     })
@@ -271,14 +335,6 @@ export class MeshHub implements MeshAcks {
 /** The agents whose kernels traffic goes through. */
 function mustAck(node: Node): boolean {
   return node.agent === 'shoal' && node.dataPlane.on && node.status.state === 'ready'
-}
-
-/** Resolves false when the signal aborted. */
-function slept(clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
-  return clock.sleep(ms, signal).then(
-    () => true,
-    () => false,
-  )
 }
 
 function firstHello() {

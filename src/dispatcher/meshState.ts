@@ -1,7 +1,7 @@
 // What the mesh has to know, as a projection of the store: peers, networks, services, endpoints, each with the version of its last change.
 import { create } from '@bufbuild/protobuf'
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../lib/index.ts'
-import { type Node, type Task, TaskState } from '../model/index.ts'
+import { AFFINITY_LABEL, CLIENT_IP_AFFINITY, type Node, PUBLISH_ADDRESS_LABEL, type Task, TaskState } from '../model/index.ts'
 import {
   type MeshEndpoint,
   MeshEndpointSchema,
@@ -31,6 +31,8 @@ interface Entry {
 }
 
 const MTU_OPTION = 'com.docker.network.driver.mtu'
+/** Commits whose changes are remembered one by one: a node is rarely further behind. */
+const RECENT_COMMITS = 256
 
 export class MeshState {
   /** In order of the last change, oldest first. */
@@ -40,6 +42,11 @@ export class MeshState {
   #version = 0
   /** Who has this version or a newer one can be given the difference. */
   #floor = 0
+  /** The last commits that changed anything, oldest first; complete for what came after `#recentFloor`. */
+  readonly #recent: { readonly version: number; readonly keys: readonly MeshKey[] }[] = []
+  #recentFloor = 0
+  /** Differences to the present version by their base: all nodes that are equally far get the same message. */
+  readonly #deltas = new Map<number, MeshUpdate>()
 
   constructor(maxTombstones: number) {
     this.#maxTombstones = maxTombstones
@@ -50,9 +57,15 @@ export class MeshState {
     return this.#version
   }
 
+  /** The last commit that changed anything here. */
+  get lastChange(): number {
+    return this.#recent.at(-1)?.version ?? this.#recentFloor
+  }
+
   load(view: View): void {
     this.#version = view.seq
     this.#floor = view.seq
+    this.#recentFloor = view.seq
     for (const id of view.nodes.ids()) this.#set(`peer/${id}`, view)
     for (const id of view.networks.ids()) this.#set(`network/${id}`, view)
     for (const id of view.services.ids()) this.#set(`service/${id}`, view)
@@ -64,22 +77,36 @@ export class MeshState {
     this.#version = seq
     const concerned = new Set<MeshKey>()
     for (const change of changes) for (const key of keysOf(change, view)) concerned.add(key)
-    return [...concerned].filter((key) => this.#set(key, view))
+    const keys = [...concerned].filter((key) => this.#set(key, view))
+    this.#deltas.clear()
+    if (keys.length > 0) this.#recent.push({ version: seq, keys })
+    if (this.#recent.length > RECENT_COMMITS) this.#recentFloor = this.#recent.shift()!.version
+    return keys
   }
 
   snapshot(): MeshUpdate {
     return this.#update(true, 0, this.#entries.keys())
   }
 
-  delta(base: number, keys: Iterable<MeshKey>): MeshUpdate {
-    return this.#update(false, base, keys)
+  /** What leads from version `base` to the present one; a snapshot when that is not known any more. */
+  since(base: number): MeshUpdate {
+    const known = this.#deltas.get(base)
+    if (known) return known
+    const keys = this.#changedAfter(base)
+    const update = keys ? this.#update(false, base, keys) : this.snapshot()
+    this.#deltas.set(base, update)
+    return update
   }
 
-  /** What has changed after `version`; undefined when that is not known any more. */
-  since(version: number): MeshKey[] | undefined {
+  #changedAfter(version: number): Iterable<MeshKey> | undefined {
     if (version < this.#floor || version > this.#version) return undefined
-    const keys: MeshKey[] = []
-    for (const [key, entry] of this.#entries) if (entry.version > version) keys.push(key)
+    const keys = new Set<MeshKey>()
+    if (version >= this.#recentFloor) {
+      for (let at = this.#recent.length - 1; at >= 0 && this.#recent[at]!.version > version; at--)
+        for (const key of this.#recent[at]!.keys) keys.add(key)
+    } else {
+      for (const [key, entry] of this.#entries) if (entry.version > version) keys.add(key)
+    }
     return keys
   }
 
@@ -252,7 +279,9 @@ function projectService(view: View, id: ServiceId): MeshObject | undefined {
           published: publishedPort,
           target: targetPort,
           name: name ?? '',
+          address: service.spec.labels[PUBLISH_ADDRESS_LABEL] ?? '',
         })),
+      clientAffinity: service.spec.labels[AFFINITY_LABEL] === CLIENT_IP_AFFINITY,
     }),
   }
 }

@@ -1,17 +1,22 @@
-// Marks tasks as served and released. Until the mesh acknowledges, both hold at once; this file is where its word will count.
-import type { TaskId } from '../lib/index.ts'
+// Marks tasks as served (every live node routes to them) and released (every live node has withdrawn them, and their connections have drained).
+import type { Instant, TaskId } from '../lib/index.ts'
 import { type Task, TaskState } from '../model/index.ts'
 import { isLive } from './tasks.ts'
 import type { Loop, View } from './types.ts'
 
-/** What the mesh knows: whether every live node routes to a task, or has withdrawn it and its connections have drained. */
+/** Not yet: ask again when something has changed, at the latest then. */
+export type Acknowledged = 'yes' | { readonly wakeAt: Instant }
+
+/** What the mesh knows. Every answer is 'yes' after a bounded time: a node that does not answer holds nobody up for ever. */
 export interface Acknowledgements {
-  served(task: Task, view: View): boolean
-  released(task: Task, view: View): boolean
+  served(task: Task, view: View): Acknowledged
+  released(task: Task, view: View): Acknowledged
+  /** The task is gone, or changed its mind. */
+  forget(id: TaskId): void
 }
 
 /** Nobody has to agree. */
-export const AT_ONCE: Acknowledgements = { served: () => true, released: () => true }
+export const AT_ONCE: Acknowledgements = { served: () => 'yes', released: () => 'yes', forget: () => {} }
 
 export function release(acknowledgements: Acknowledgements = AT_ONCE): Loop<TaskId> {
   return {
@@ -19,26 +24,32 @@ export function release(acknowledgements: Acknowledgements = AT_ONCE): Loop<Task
     name: 'release',
 
     *keys(view) {
-      for (const task of view.tasks.values()) if (awaitsServing(task) || awaitsRelease(task)) yield task.id
+      for (const task of view.tasks.values()) if (isAwaited(task)) yield task.id
     },
 
     *dirty(change) {
-      if (change.table === 'task' && change.after && (awaitsServing(change.after) || awaitsRelease(change.after))) yield change.id
+      if (change.table !== 'task') return
+      if ((change.after && isAwaited(change.after)) || (change.before && isAwaited(change.before))) yield change.id
     },
 
     reconcile(ctx, id) {
       const task = ctx.tx.tasks.get(id)
-      if (!task) return 'done'
-      if (awaitsServing(task) && acknowledgements.served(task, ctx.tx)) {
-        ctx.limit.spend()
-        ctx.tx.tasks.update({ ...task, servedAt: ctx.now })
-      } else if (awaitsRelease(task) && acknowledgements.released(task, ctx.tx)) {
-        ctx.limit.spend()
-        ctx.tx.tasks.update({ ...task, releasedAt: ctx.now })
+      if (!task || !isAwaited(task)) {
+        acknowledgements.forget(id)
+        return 'done'
       }
+      const serving = awaitsServing(task)
+      const answer = serving ? acknowledgements.served(task, ctx.tx) : acknowledgements.released(task, ctx.tx)
+      if (answer !== 'yes') return answer
+      ctx.limit.spend()
+      ctx.tx.tasks.update({ ...task, ...(serving ? { servedAt: ctx.now } : { releasedAt: ctx.now }) })
       return 'done'
     },
   }
+}
+
+function isAwaited(task: Task): boolean {
+  return awaitsServing(task) || awaitsRelease(task)
 }
 
 function awaitsServing(task: Task): boolean {

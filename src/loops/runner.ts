@@ -30,6 +30,8 @@ export interface Runner {
   start(): void
   /** Resolves when no transaction of the runner is under way any more. */
   stop(): Promise<void>
+  /** Something that a loop waits for, outside of the store, has happened: it looks at these keys again. */
+  wake(loop: string, keys: Iterable<string>): void
   /** Nothing to do now (timers may still be set). For tests. */
   readonly idle: boolean
 }
@@ -95,6 +97,11 @@ class LoopRunner implements Runner {
       for (const key of list.loop.keys(view)) list.add(key)
     }
     this.#unwatch = this.#options.store.watch((commit) => this.#follow(commit))
+    this.#kick()
+  }
+
+  wake(loop: string, keys: Iterable<string>): void {
+    for (const list of this.#lists) if (list.loop.name === loop) for (const key of keys) list.add(key)
     this.#kick()
   }
 

@@ -117,9 +117,9 @@ export function endTask(ctx: Context, task: Task, desiredState: typeof TaskState
   ctx.tx.tasks.update({ ...task, desiredState, ...releaseAtOnce(task, ctx.now) })
 }
 
-/** Nobody routes to a task that was never served, so there is nothing to wait for when it ends. */
+/** Nobody routes to a task that never ran, so there is nothing to wait for when it ends. */
 function releaseAtOnce(task: Task, now: Instant): Partial<Task> {
-  return task.servedAt === undefined && task.releasedAt === undefined ? { releasedAt: now } : {}
+  return task.status.state < TaskState.RUNNING && task.releasedAt === undefined ? { releasedAt: now } : {}
 }
 
 export function deleteTask(ctx: Context, task: Task): void {

@@ -2,9 +2,10 @@
 import { caRoutes } from '../ca/index.ts'
 import { createDispatcher } from '../dispatcher/index.ts'
 import type { Logger } from '../lib/index.ts'
-import { type AnyLoop, createRunner } from '../loops/index.ts'
+import { type Acknowledgements, type AnyLoop, allLoops, createRunner } from '../loops/index.ts'
 import type { Clock, Identity, Issuer, Random, Rpc } from '../ports/index.ts'
 import type { Store } from '../store/index.ts'
+import { MeshAcknowledgements } from './acknowledge.ts'
 import { createControl } from './control/control.ts'
 import type { Control } from './control/types.ts'
 import type { LogSource } from './logs.ts'
@@ -22,7 +23,7 @@ export interface ManagerDeps {
   readonly listen: string
   readonly advertise: string
   /** Without it all loops; the simulator puts broken ones in to see that they are caught. */
-  readonly loops?: readonly AnyLoop[]
+  readonly loops?: (acknowledgements: Acknowledgements) => readonly AnyLoop[]
 }
 
 /** What API and simulator see of a manager. */
@@ -47,7 +48,13 @@ export async function startManager(deps: ManagerDeps): Promise<Manager> {
     logger: log,
     self: () => ({ nodeId: deps.identity().nodeId, address: deps.advertise }),
   })
-  const runner = createRunner({ store, clock, random, log, loops: deps.loops })
+  const acknowledgements = new MeshAcknowledgements({
+    mesh: dispatcher.mesh,
+    clock,
+    log,
+    wake: (taskIds) => runner.wake('release', taskIds),
+  })
+  const runner = createRunner({ store, clock, random, log, loops: (deps.loops ?? allLoops)(acknowledgements) })
   const control = createControl({ store, random })
   const server = await deps.rpc.serve(deps.listen, deps.identity, [
     ...caRoutes({ store, issuer, clock, random, logger: log }),
@@ -60,6 +67,7 @@ export async function startManager(deps: ManagerDeps): Promise<Manager> {
     face: { store, control, logs: dispatcher.logs },
     async stop() {
       await runner.stop()
+      acknowledgements.stop()
       await dispatcher.stop()
       await server.close()
       await store.close()

@@ -4,6 +4,12 @@ import type { ClusterSpec } from './objects.ts'
 import type { RestartPolicy, UpdateConfig } from './spec.ts'
 
 export const DEFAULT_STOP_GRACE_NS = 10 * SECOND_NS
+/**
+ * An agent that has heard of no manager for this long drops what it knows of other nodes: their addresses may have new owners. Managers wait as long, and a bit,
+ * before they reuse an address that a lost node knew. Longer than a manager needs to boot: a cluster without managers goes on serving meanwhile.
+ */
+export const MESH_LEASE_MS = 300_000
+export const MESH_LEASE_MARGIN_MS = 30_000
 export const DEFAULT_UPDATE: Required<UpdateConfig> = {
   parallelism: 1,
   delayNs: 0,

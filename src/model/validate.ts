@@ -2,6 +2,7 @@
 import { ShoalError } from '../lib/index.ts'
 import { parseConstraints } from './constraint.ts'
 import { isImageReference } from './image.ts'
+import { validateServiceLabels } from './labels.ts'
 import type { ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec } from './objects.ts'
 import type {
   ContainerSpec,
@@ -29,6 +30,7 @@ const MIN_HEALTH_DURATION_NS = 1_000_000
 /** Throws a ShoalError 'invalid-argument' that names the field; a bad constraint is 'unknown', as Swarm answers it. */
 export function validateServiceSpec(spec: ServiceSpec): void {
   validateServiceName(spec.name)
+  validateServiceLabels(spec.labels)
   validateTaskSpec(spec.task)
   validateMode(spec)
   if (spec.update) validateUpdateConfig(spec.update)

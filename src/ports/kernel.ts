@@ -149,6 +149,8 @@ export interface Kernel {
   apply(changes: readonly KernelChange[]): Promise<void>
   /** Sets the hairpin flag on each container port of our bridges that lacks it (a task may be its own backend); how many lacked it. */
   hairpin(): Promise<number>
+  /** Those of the addresses that connections (TCP, SCTP) lead to which have not ended. */
+  busy(addresses: readonly string[]): Promise<ReadonlySet<string>>
   /** Occupies a port so that no process of this host takes it by accident; false when one already has. Nothing is served on it. */
   holdPort(protocol: 'tcp' | 'udp', port: number): Promise<boolean>
   releasePort(protocol: 'tcp' | 'udp', port: number): Promise<void>

@@ -286,6 +286,8 @@ export interface FakeDataPlane extends AgentDataPlane {
   off: string | undefined
   /** Kernel work that has not ended. */
   hold: Promise<void> | undefined
+  /** Tasks that have connections. */
+  readonly busy: Set<string>
 }
 
 export function createFakeDataPlane(): FakeDataPlane {
@@ -294,6 +296,7 @@ export function createFakeDataPlane(): FakeDataPlane {
     states: [],
     off: undefined,
     hold: undefined,
+    busy: new Set(),
     status: () => (plane.off === undefined ? { on: true } : { on: false, reason: plane.off }),
     update: async (state) => {
       await plane.hold
@@ -322,6 +325,7 @@ export function createFakeDataPlane(): FakeDataPlane {
       }))
     },
     detach: async (taskId) => void plane.calls.push(`detach ${taskId}`),
+    idle: async (taskIds) => taskIds.filter((id) => !plane.busy.has(id)),
     hairpin: async () => void plane.calls.push('hairpin'),
     engineReconnected: async () => void plane.calls.push('engine'),
   }

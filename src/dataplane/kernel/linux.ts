@@ -25,6 +25,8 @@ const LOCK = 'shoal-dataplane'
 const FAMILIES = ['ip', 'bridge'] as const
 const FEW_ADDRESSES = 4
 const DELETE_ATTEMPTS = 5
+/** A connection that both sides may still say something on. */
+const LIVE_FLOW = /^(?:tcp .* (?:SYN_SENT|SYN_RECV|ESTABLISHED|FIN_WAIT|CLOSE_WAIT) |sctp .* (?:COOKIE_WAIT|COOKIE_ECHOED|ESTABLISHED) )/
 
 /** The kernel of the network namespace that this process is in. */
 export function createLinuxKernel(): Kernel {
@@ -115,6 +117,20 @@ class LinuxKernel implements Kernel {
     const ports = parseLinks(await mustRun('ip', ['-d', '-j', 'link', 'show'])).portsWithoutHairpin
     await deleteBatch('bridge', ports.map((port) => `link set dev ${port} hairpin on\n`).join(''))
     return ports.length
+  }
+
+  async busy(addresses: readonly string[]): Promise<ReadonlySet<string>> {
+    const wanted = new Set(addresses)
+    const found = new Set<string>()
+    if (addresses.length === 0) return found
+    const filter = addresses.length === 1 ? ['--reply-src', addresses[0]!] : []
+    for (const line of (await mustRun('conntrack', ['-L', '-f', 'ipv4', ...filter])).split('\n')) {
+      if (!LIVE_FLOW.test(line)) continue
+      // the second source is that of the replies: who answers
+      const backend = Array.from(line.matchAll(/ src=(\S+)/g), (match) => match[1]!)[1]
+      if (backend !== undefined && wanted.has(backend)) found.add(backend)
+    }
+    return found
   }
 
   async #listTable(family: TableObject['family'], what: 'all' | 'rules'): Promise<TableListing | undefined> {

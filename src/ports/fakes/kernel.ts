@@ -34,6 +34,8 @@ export class FakeKernel implements Kernel {
   /** Somebody else in this network namespace holds the lock. */
   lockTaken = false
   portsWithoutHairpin = 0
+  /** Addresses that have connections. */
+  readonly connected = new Set<string>()
 
   constructor(options: FakeKernelOptions = {}) {
     this.#options = options
@@ -104,6 +106,10 @@ export class FakeKernel implements Kernel {
     const count = this.portsWithoutHairpin
     this.portsWithoutHairpin = 0
     return count
+  }
+
+  async busy(addresses: readonly string[]): Promise<ReadonlySet<string>> {
+    return new Set(addresses.filter((address) => this.connected.has(address)))
   }
 
   async holdPort(protocol: 'tcp' | 'udp', port: number): Promise<boolean> {

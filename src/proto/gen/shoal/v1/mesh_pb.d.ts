@@ -39,6 +39,12 @@ export declare type MeshUp = Message<"shoal.v1.MeshUp"> & {
      */
     value: MeshPong;
     case: "pong";
+  } | {
+    /**
+     * @generated from field: shoal.v1.MeshDrained drained = 4;
+     */
+    value: MeshDrained;
+    case: "drained";
   } | { case: undefined; value?: undefined };
 };
 
@@ -47,6 +53,24 @@ export declare type MeshUp = Message<"shoal.v1.MeshUp"> & {
  * Use `create(MeshUpSchema)` to create a new message.
  */
 export declare const MeshUpSchema: GenMessage<MeshUp>;
+
+/**
+ * These tasks of the node, which it was asked about, have no established connections left.
+ *
+ * @generated from message shoal.v1.MeshDrained
+ */
+export declare type MeshDrained = Message<"shoal.v1.MeshDrained"> & {
+  /**
+   * @generated from field: repeated string task_ids = 1;
+   */
+  taskIds: string[];
+};
+
+/**
+ * Describes the message shoal.v1.MeshDrained.
+ * Use `create(MeshDrainedSchema)` to create a new message.
+ */
+export declare const MeshDrainedSchema: GenMessage<MeshDrained>;
 
 /**
  * @generated from message shoal.v1.MeshHello
@@ -140,6 +164,12 @@ export declare type MeshDown = Message<"shoal.v1.MeshDown"> & {
      */
     value: MeshPing;
     case: "ping";
+  } | {
+    /**
+     * @generated from field: shoal.v1.MeshDrain drain = 3;
+     */
+    value: MeshDrain;
+    case: "drain";
   } | { case: undefined; value?: undefined };
 };
 
@@ -148,6 +178,24 @@ export declare type MeshDown = Message<"shoal.v1.MeshDown"> & {
  * Use `create(MeshDownSchema)` to create a new message.
  */
 export declare const MeshDownSchema: GenMessage<MeshDown>;
+
+/**
+ * Every node has withdrawn these tasks of the node that this goes to: it says for each when its last connection has ended.
+ *
+ * @generated from message shoal.v1.MeshDrain
+ */
+export declare type MeshDrain = Message<"shoal.v1.MeshDrain"> & {
+  /**
+   * @generated from field: repeated string task_ids = 1;
+   */
+  taskIds: string[];
+};
+
+/**
+ * Describes the message shoal.v1.MeshDrain.
+ * Use `create(MeshDrainSchema)` to create a new message.
+ */
+export declare const MeshDrainSchema: GenMessage<MeshDrain>;
 
 /**
  * @generated from message shoal.v1.MeshPing
@@ -365,6 +413,13 @@ export declare type MeshService = Message<"shoal.v1.MeshService"> & {
    * @generated from field: repeated shoal.v1.MeshPort ports = 5;
    */
   ports: MeshPort[];
+
+  /**
+   * connections of one client address go to one endpoint, as long as the endpoints stay the same
+   *
+   * @generated from field: bool client_affinity = 6;
+   */
+  clientAffinity: boolean;
 };
 
 /**
@@ -421,6 +476,13 @@ export declare type MeshPort = Message<"shoal.v1.MeshPort"> & {
    * @generated from field: string name = 4;
    */
   name: string;
+
+  /**
+   * published only there: an IPv4 address or a device of the host; '' = everywhere
+   *
+   * @generated from field: string address = 5;
+   */
+  address: string;
 };
 
 /**

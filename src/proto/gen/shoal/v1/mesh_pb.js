@@ -11,7 +11,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file shoal/v1/mesh.proto.
  */
 export const file_shoal_v1_mesh = /*@__PURE__*/
-  fileDesc("ChNzaG9hbC92MS9tZXNoLnByb3RvEghzaG9hbC52MSJ7CgZNZXNoVXASJAoFaGVsbG8YASABKAsyEy5zaG9hbC52MS5NZXNoSGVsbG9IABIgCgNhY2sYAiABKAsyES5zaG9hbC52MS5NZXNoQWNrSAASIgoEcG9uZxgDIAEoCzISLnNob2FsLnYxLk1lc2hQb25nSABCBQoDbXNnInAKCU1lc2hIZWxsbxIVCg1hY2tlZF92ZXJzaW9uGAEgASgEEhUKDWRhdGFfcGxhbmVfb24YAiABKAgSHQoVZGF0YV9wbGFuZV9vZmZfcmVhc29uGAMgASgJEhYKDmRhZW1vbl92ZXJzaW9uGAQgASgJIhoKB01lc2hBY2sSDwoHdmVyc2lvbhgBIAEoBCIXCghNZXNoUG9uZxILCgNzZXEYASABKAQiXQoITWVzaERvd24SJgoGdXBkYXRlGAEgASgLMhQuc2hvYWwudjEuTWVzaFVwZGF0ZUgAEiIKBHBpbmcYAiABKAsyEi5zaG9hbC52MS5NZXNoUGluZ0gAQgUKA21zZyIXCghNZXNoUGluZxILCgNzZXEYASABKAQitwIKCk1lc2hVcGRhdGUSEAoIc25hcHNob3QYASABKAgSDAoEYmFzZRgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEiEKBXBlZXJzGAQgAygLMhIuc2hvYWwudjEuTWVzaFBlZXISEgoKZ29uZV9wZWVycxgFIAMoCRInCghuZXR3b3JrcxgGIAMoCzIVLnNob2FsLnYxLk1lc2hOZXR3b3JrEhUKDWdvbmVfbmV0d29ya3MYByADKAkSJwoIc2VydmljZXMYCCADKAsyFS5zaG9hbC52MS5NZXNoU2VydmljZRIVCg1nb25lX3NlcnZpY2VzGAkgAygJEikKCWVuZHBvaW50cxgKIAMoCzIWLnNob2FsLnYxLk1lc2hFbmRwb2ludBIWCg5nb25lX2VuZHBvaW50cxgLIAMoCSJOCghNZXNoUGVlchIPCgdub2RlX2lkGAEgASgJEg4KBm51bWJlchgCIAEoDRIPCgdhZGRyZXNzGAMgASgJEhAKCGhvc3RuYW1lGAQgASgJIoUBCgtNZXNoTmV0d29yaxIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgsKA3ZuaRgDIAEoDRIOCgZzdWJuZXQYBCABKAkSDwoHZ2F0ZXdheRgFIAEoCRILCgNtdHUYBiABKA0SEAoIaW50ZXJuYWwYByABKAgSDwoHaW5ncmVzcxgIIAEoCCJ6CgtNZXNoU2VydmljZRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg0KBWRuc3JyGAMgASgIEh8KBHZpcHMYBCADKAsyES5zaG9hbC52MS5NZXNoVmlwEiEKBXBvcnRzGAUgAygLMhIuc2hvYWwudjEuTWVzaFBvcnQiLgoHTWVzaFZpcBISCgpuZXR3b3JrX2lkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiTQoITWVzaFBvcnQSEAoIcHJvdG9jb2wYASABKAkSEQoJcHVibGlzaGVkGAIgASgNEg4KBnRhcmdldBgDIAEoDRIMCgRuYW1lGAQgASgJIo0BCgxNZXNoRW5kcG9pbnQSDwoHdGFza19pZBgBIAEoCRISCgpzZXJ2aWNlX2lkGAIgASgJEg8KB25vZGVfaWQYAyABKAkSDwoHc2VydmluZxgEIAEoCBIoCglhZGRyZXNzZXMYBSADKAsyFS5zaG9hbC52MS5NZXNoQWRkcmVzcxIMCgRzbG90GAYgASgNIkMKC01lc2hBZGRyZXNzEhIKCm5ldHdvcmtfaWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIPCgdhbGlhc2VzGAMgAygJMjoKBE1lc2gSMgoGU3RyZWFtEhAuc2hvYWwudjEuTWVzaFVwGhIuc2hvYWwudjEuTWVzaERvd24oATABYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChNzaG9hbC92MS9tZXNoLnByb3RvEghzaG9hbC52MSKlAQoGTWVzaFVwEiQKBWhlbGxvGAEgASgLMhMuc2hvYWwudjEuTWVzaEhlbGxvSAASIAoDYWNrGAIgASgLMhEuc2hvYWwudjEuTWVzaEFja0gAEiIKBHBvbmcYAyABKAsyEi5zaG9hbC52MS5NZXNoUG9uZ0gAEigKB2RyYWluZWQYBCABKAsyFS5zaG9hbC52MS5NZXNoRHJhaW5lZEgAQgUKA21zZyIfCgtNZXNoRHJhaW5lZBIQCgh0YXNrX2lkcxgBIAMoCSJwCglNZXNoSGVsbG8SFQoNYWNrZWRfdmVyc2lvbhgBIAEoBBIVCg1kYXRhX3BsYW5lX29uGAIgASgIEh0KFWRhdGFfcGxhbmVfb2ZmX3JlYXNvbhgDIAEoCRIWCg5kYWVtb25fdmVyc2lvbhgEIAEoCSIaCgdNZXNoQWNrEg8KB3ZlcnNpb24YASABKAQiFwoITWVzaFBvbmcSCwoDc2VxGAEgASgEIoMBCghNZXNoRG93bhImCgZ1cGRhdGUYASABKAsyFC5zaG9hbC52MS5NZXNoVXBkYXRlSAASIgoEcGluZxgCIAEoCzISLnNob2FsLnYxLk1lc2hQaW5nSAASJAoFZHJhaW4YAyABKAsyEy5zaG9hbC52MS5NZXNoRHJhaW5IAEIFCgNtc2ciHQoJTWVzaERyYWluEhAKCHRhc2tfaWRzGAEgAygJIhcKCE1lc2hQaW5nEgsKA3NlcRgBIAEoBCK3AgoKTWVzaFVwZGF0ZRIQCghzbmFwc2hvdBgBIAEoCBIMCgRiYXNlGAIgASgEEg8KB3ZlcnNpb24YAyABKAQSIQoFcGVlcnMYBCADKAsyEi5zaG9hbC52MS5NZXNoUGVlchISCgpnb25lX3BlZXJzGAUgAygJEicKCG5ldHdvcmtzGAYgAygLMhUuc2hvYWwudjEuTWVzaE5ldHdvcmsSFQoNZ29uZV9uZXR3b3JrcxgHIAMoCRInCghzZXJ2aWNlcxgIIAMoCzIVLnNob2FsLnYxLk1lc2hTZXJ2aWNlEhUKDWdvbmVfc2VydmljZXMYCSADKAkSKQoJZW5kcG9pbnRzGAogAygLMhYuc2hvYWwudjEuTWVzaEVuZHBvaW50EhYKDmdvbmVfZW5kcG9pbnRzGAsgAygJIk4KCE1lc2hQZWVyEg8KB25vZGVfaWQYASABKAkSDgoGbnVtYmVyGAIgASgNEg8KB2FkZHJlc3MYAyABKAkSEAoIaG9zdG5hbWUYBCABKAkihQEKC01lc2hOZXR3b3JrEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdm5pGAMgASgNEg4KBnN1Ym5ldBgEIAEoCRIPCgdnYXRld2F5GAUgASgJEgsKA210dRgGIAEoDRIQCghpbnRlcm5hbBgHIAEoCBIPCgdpbmdyZXNzGAggASgIIpMBCgtNZXNoU2VydmljZRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg0KBWRuc3JyGAMgASgIEh8KBHZpcHMYBCADKAsyES5zaG9hbC52MS5NZXNoVmlwEiEKBXBvcnRzGAUgAygLMhIuc2hvYWwudjEuTWVzaFBvcnQSFwoPY2xpZW50X2FmZmluaXR5GAYgASgIIi4KB01lc2hWaXASEgoKbmV0d29ya19pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJIl4KCE1lc2hQb3J0EhAKCHByb3RvY29sGAEgASgJEhEKCXB1Ymxpc2hlZBgCIAEoDRIOCgZ0YXJnZXQYAyABKA0SDAoEbmFtZRgEIAEoCRIPCgdhZGRyZXNzGAUgASgJIo0BCgxNZXNoRW5kcG9pbnQSDwoHdGFza19pZBgBIAEoCRISCgpzZXJ2aWNlX2lkGAIgASgJEg8KB25vZGVfaWQYAyABKAkSDwoHc2VydmluZxgEIAEoCBIoCglhZGRyZXNzZXMYBSADKAsyFS5zaG9hbC52MS5NZXNoQWRkcmVzcxIMCgRzbG90GAYgASgNIkMKC01lc2hBZGRyZXNzEhIKCm5ldHdvcmtfaWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIPCgdhbGlhc2VzGAMgAygJMjoKBE1lc2gSMgoGU3RyZWFtEhAuc2hvYWwudjEuTWVzaFVwGhIuc2hvYWwudjEuTWVzaERvd24oATABYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * Describes the message shoal.v1.MeshUp.
@@ -21,95 +21,109 @@ export const MeshUpSchema = /*@__PURE__*/
   messageDesc(file_shoal_v1_mesh, 0);
 
 /**
+ * Describes the message shoal.v1.MeshDrained.
+ * Use `create(MeshDrainedSchema)` to create a new message.
+ */
+export const MeshDrainedSchema = /*@__PURE__*/
+  messageDesc(file_shoal_v1_mesh, 1);
+
+/**
  * Describes the message shoal.v1.MeshHello.
  * Use `create(MeshHelloSchema)` to create a new message.
  */
 export const MeshHelloSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 1);
+  messageDesc(file_shoal_v1_mesh, 2);
 
 /**
  * Describes the message shoal.v1.MeshAck.
  * Use `create(MeshAckSchema)` to create a new message.
  */
 export const MeshAckSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 2);
+  messageDesc(file_shoal_v1_mesh, 3);
 
 /**
  * Describes the message shoal.v1.MeshPong.
  * Use `create(MeshPongSchema)` to create a new message.
  */
 export const MeshPongSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 3);
+  messageDesc(file_shoal_v1_mesh, 4);
 
 /**
  * Describes the message shoal.v1.MeshDown.
  * Use `create(MeshDownSchema)` to create a new message.
  */
 export const MeshDownSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 4);
+  messageDesc(file_shoal_v1_mesh, 5);
+
+/**
+ * Describes the message shoal.v1.MeshDrain.
+ * Use `create(MeshDrainSchema)` to create a new message.
+ */
+export const MeshDrainSchema = /*@__PURE__*/
+  messageDesc(file_shoal_v1_mesh, 6);
 
 /**
  * Describes the message shoal.v1.MeshPing.
  * Use `create(MeshPingSchema)` to create a new message.
  */
 export const MeshPingSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 5);
+  messageDesc(file_shoal_v1_mesh, 7);
 
 /**
  * Describes the message shoal.v1.MeshUpdate.
  * Use `create(MeshUpdateSchema)` to create a new message.
  */
 export const MeshUpdateSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 6);
+  messageDesc(file_shoal_v1_mesh, 8);
 
 /**
  * Describes the message shoal.v1.MeshPeer.
  * Use `create(MeshPeerSchema)` to create a new message.
  */
 export const MeshPeerSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 7);
+  messageDesc(file_shoal_v1_mesh, 9);
 
 /**
  * Describes the message shoal.v1.MeshNetwork.
  * Use `create(MeshNetworkSchema)` to create a new message.
  */
 export const MeshNetworkSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 8);
+  messageDesc(file_shoal_v1_mesh, 10);
 
 /**
  * Describes the message shoal.v1.MeshService.
  * Use `create(MeshServiceSchema)` to create a new message.
  */
 export const MeshServiceSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 9);
+  messageDesc(file_shoal_v1_mesh, 11);
 
 /**
  * Describes the message shoal.v1.MeshVip.
  * Use `create(MeshVipSchema)` to create a new message.
  */
 export const MeshVipSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 10);
+  messageDesc(file_shoal_v1_mesh, 12);
 
 /**
  * Describes the message shoal.v1.MeshPort.
  * Use `create(MeshPortSchema)` to create a new message.
  */
 export const MeshPortSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 11);
+  messageDesc(file_shoal_v1_mesh, 13);
 
 /**
  * Describes the message shoal.v1.MeshEndpoint.
  * Use `create(MeshEndpointSchema)` to create a new message.
  */
 export const MeshEndpointSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 12);
+  messageDesc(file_shoal_v1_mesh, 14);
 
 /**
  * Describes the message shoal.v1.MeshAddress.
  * Use `create(MeshAddressSchema)` to create a new message.
  */
 export const MeshAddressSchema = /*@__PURE__*/
-  messageDesc(file_shoal_v1_mesh, 13);
+  messageDesc(file_shoal_v1_mesh, 15);
 
 /**
  * @generated from service shoal.v1.Mesh
