@@ -83,6 +83,16 @@ export class AddressIndex {
     return { reason: `no free address left in ${pool.label}` }
   }
 
+  /** Exactly this address (plain), as a CIDR of its subnet, or a sentence why it cannot be had. */
+  ask(networkId: string, address: string): { readonly address: string } | { readonly reason: string } {
+    const pool = this.#pools.get(networkId)
+    const value = parseAddress(address)
+    const home = pool?.ranges.find(({ subnet }) => value !== undefined && value >= subnet.first && value <= subnet.last)
+    if (!pool || value === undefined || !home) return { reason: `address ${address} is not in ${pool?.label ?? `network ${networkId}`}` }
+    if (pool.reserved.has(value) || this.#used.get(networkId)?.has(value)) return { reason: `address ${address} is already in use` }
+    return { address: `${formatAddress(value)}/${home.subnet.bits}` }
+  }
+
   #add(use: AddressUse, sign: 1 | -1): void {
     const value = addressOf(use.address)
     if (value === undefined) return

@@ -23,6 +23,7 @@ import { type DispatcherLimits, LIMITS } from './limits.ts'
 import { type LogSource, Logs } from './logs.ts'
 import { type MeshAcks, MeshHub } from './mesh.ts'
 import { Orphans } from './orphans.ts'
+import { resourceRoutes } from './resources.ts'
 import { ManagerList, sessionsConcerned, sessionUpdate } from './sessionMessages.ts'
 import { type Session, Sessions } from './sessions.ts'
 
@@ -130,6 +131,7 @@ class DispatcherRoom implements Dispatcher {
       })),
       this.mesh.route(),
       ...this.logs.routes(),
+      ...resourceRoutes({ ...this.#deps, sessions: this.#sessions }),
     ]
   }
 

@@ -81,6 +81,10 @@ export class Orphans {
           if (isTerminal(task.status.state) || task.status.state < TaskState.ASSIGNED) continue
           if (count >= BATCH) return true
           count += 1
+          if (!node && task.attachmentSpec) {
+            tx.tasks.delete(task.id) // a single container's place: there is no history to keep
+            continue
+          }
           const message = node ? 'Task belonged to a node that was down for too long' : 'Task belonged to a node that has been deleted'
           tx.tasks.update({ ...task, status: { ...task.status, state: TaskState.ORPHANED, at: tx.now, message } })
         }

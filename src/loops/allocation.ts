@@ -198,10 +198,10 @@ export function allocation(): BatchLoop {
     const attachments: TaskAttachment[] = []
     const owner = `task/${id}`
     try {
-      for (const { networkId, aliases } of wantedNetworks(ctx.tx, task, revision || undefined)) {
+      for (const { networkId, aliases, address } of wantedNetworks(ctx.tx, task, revision || undefined)) {
         const network = ctx.tx.networks.get(networkId)
         if (!network) throw new Blocked(`network/${networkId}`, `network ${networkId} not found`)
-        const own = network.predefined ? [] : [pickAddress(ctx.tx, networkId)]
+        const own = network.predefined ? [] : [pickAddress(ctx.tx, networkId, address)]
         attachments.push({ networkId, addresses: own, ...(aliases ? { aliases } : {}) })
         addresses.setUses(owner, usesOf(attachments))
       }
@@ -221,11 +221,11 @@ export function allocation(): BatchLoop {
     )
   }
 
-  function pickAddress(view: View, networkId: NetworkId): string {
+  function pickAddress(view: View, networkId: NetworkId, asked?: string): string {
     const network = view.networks.get(networkId)
     if (!network || network.subnets.length === 0)
       throw new Blocked(`network/${networkId}`, `network ${network?.spec.name ?? networkId} has no subnet yet`)
-    const picked = addresses.pick(networkId)
+    const picked = asked === undefined ? addresses.pick(networkId) : addresses.ask(networkId, asked)
     if ('reason' in picked) throw new Blocked(`network/${networkId}`, picked.reason)
     return picked.address
   }
@@ -303,9 +303,10 @@ function* wantedNetworks(
   view: View,
   task: Task,
   revision: SpecRevision | undefined,
-): Generator<{ readonly networkId: NetworkId; readonly aliases?: readonly string[] }> {
+): Generator<{ readonly networkId: NetworkId; readonly aliases?: readonly string[]; readonly address?: string }> {
   if (publishesIngress(revision?.endpoint?.ports)) yield { networkId: requireIngress(view) }
-  for (const { target, aliases } of revision?.task.networks ?? task.attachmentSpec?.networks ?? []) yield { networkId: target, aliases }
+  for (const { target, aliases, addresses } of revision?.task.networks ?? task.attachmentSpec?.networks ?? [])
+    yield { networkId: target, aliases, address: addresses?.[0] }
 }
 
 /** The reason stands on the task until it goes on; it is written once. */

@@ -33,6 +33,10 @@ export const nodeDown: Loop<NodeId> = {
       if (isTerminal(task.status.state) || isUnassigned(task)) continue
       if (ctx.limit.spent) return 'again'
       ctx.limit.spend()
+      if (!node && task.attachmentSpec) {
+        ctx.tx.tasks.delete(task.id) // a single container's place: there is no history to keep
+        continue
+      }
       const message = node ? 'the node has been down for too long' : 'the node was removed'
       ctx.tx.tasks.update({ ...task, status: { ...task.status, state: TaskState.ORPHANED, at: ctx.now, message } })
     }

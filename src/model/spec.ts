@@ -74,6 +74,8 @@ export interface NetworkAttachmentConfig {
   readonly target: NetworkId
   readonly aliases?: readonly string[]
   readonly driverOpts?: Labels
+  /** Attachments only: addresses that were asked for, plain. */
+  readonly addresses?: readonly string[]
 }
 
 export interface Resources {
