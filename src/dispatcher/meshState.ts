@@ -1,7 +1,7 @@
 // What the mesh has to know, as a projection of the store: peers, networks, services, endpoints, each with the version of its last change.
 import { create } from '@bufbuild/protobuf'
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../lib/index.ts'
-import { AFFINITY_LABEL, CLIENT_IP_AFFINITY, type Node, PUBLISH_ADDRESS_LABEL, type Task, TaskState } from '../model/index.ts'
+import { AFFINITY_LABEL, CLIENT_IP_AFFINITY, type Node, networksOf, PUBLISH_ADDRESS_LABEL, type Task, TaskState } from '../model/index.ts'
 import {
   type MeshEndpoint,
   MeshEndpointSchema,
@@ -206,10 +206,8 @@ function isUp(node: Node | undefined): boolean {
   return node !== undefined && node.status.state !== 'down'
 }
 
-function isEndpoint(task: Task | undefined): task is Task & { serviceId: ServiceId; nodeId: NodeId } {
-  return (
-    task?.serviceId !== undefined && task.nodeId !== undefined && task.status.state === TaskState.RUNNING && task.attachments.length > 0
-  )
+function isEndpoint(task: Task | undefined): task is Task & { nodeId: NodeId } {
+  return task?.nodeId !== undefined && task.status.state === TaskState.RUNNING && task.attachments.length > 0
 }
 
 function project(key: MeshKey, view: View): MeshObject | undefined {
@@ -263,8 +261,10 @@ function projectNetwork(view: View, id: NetworkId): MeshObject | undefined {
 
 function projectService(view: View, id: ServiceId): MeshObject | undefined {
   const service = view.services.get(id)
-  if (!service?.endpoint) return undefined
-  const { spec, ports, vips } = service.endpoint
+  if (!service) return undefined
+  // one that has neither ports nor virtual addresses (dnsrr) has no endpoint, but its name is known on its networks
+  if (!service.endpoint && networksOf(service.spec).length === 0) return undefined
+  const { spec, ports, vips } = service.endpoint ?? { spec: service.spec.endpoint ?? {}, ports: [], vips: [] }
   return {
     kind: 'service',
     value: create(MeshServiceSchema, {
@@ -294,7 +294,7 @@ function projectEndpoint(view: View, id: TaskId): MeshObject | undefined {
     kind: 'endpoint',
     value: create(MeshEndpointSchema, {
       taskId: id,
-      serviceId: task.serviceId,
+      serviceId: task.serviceId ?? '', // a single container on an attachable network
       nodeId: task.nodeId,
       serving: task.desiredState === TaskState.RUNNING && isUp(view.nodes.get(task.nodeId)),
       slot: task.slot,
