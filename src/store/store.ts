@@ -1,5 +1,5 @@
 // The store: queued transactions over one draft, made durable in batches, then shown to readers and watchers.
-import { errorText, type Instant, type Logger, ShoalError } from '../lib/index.ts'
+import { assert, errorText, type Instant, type Logger, ShoalError } from '../lib/index.ts'
 import { compactTask, decodeStored, encodeStored, SharedTexts, type Task } from '../model/index.ts'
 import type { Clock } from '../ports/index.ts'
 import type { Journal, JournalWrite } from './journal/index.ts'
@@ -20,7 +20,7 @@ import {
   taskTable,
   writes,
 } from './tables.ts'
-import type { Change, Commit, Store, TableName, Tables, View, WriteTx } from './types.ts'
+import type { Change, Commit, JournalTarget, ReplicaStore, TableName, Tables, View, WriteTx } from './types.ts'
 
 /** A batch takes no more transactions after this many changes ... (etcd: larger ones bring little and cost memory, store.md 1.2) */
 const BATCH_CHANGES = 200
@@ -28,13 +28,21 @@ const BATCH_CHANGES = 200
 const BATCH_TRANSACTIONS = 500
 /** Transactions that may wait; beyond it the caller is told to slow down. */
 const MAX_WAITING = 100_000
+/** Objects that go to another journal at once while writes go on. */
+const MOVE_CHUNK = 500
+/** So few changes are left out of the running move that writes may wait for them. */
+const MOVE_REST = 500
+/** A load that never gets there because writes are as fast: then they wait for what is left. */
+const MOVE_ROUNDS = 20
 
 export interface StoreOptions {
   readonly clock: Clock
   readonly journal: Journal
   readonly log: Logger
-  /** Called once when the journal refuses or is in doubt: this store is of no use any more. */
+  /** Called when the journal refuses or is in doubt: nothing is written any more, unless `lead` is called anew. */
   readonly onLost?: (reason: 'deposed' | 'in-doubt' | 'failed') => void
+  /** Begins as a replica: `transact` is refused until `lead`. The journal is then only loaded from; it stays the caller's. */
+  readonly following?: boolean
 }
 
 type TableSet = { readonly [K in TableName]: Table<Tables[K]> }
@@ -46,18 +54,20 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
+interface Drafted {
+  readonly table: TableName
+  readonly id: string
+  readonly after: object | undefined
+}
+
 /** Loads everything from the journal. */
-export async function createStore(options: StoreOptions): Promise<Store> {
+export async function createStore(options: StoreOptions): Promise<ReplicaStore> {
   const tables = Object.fromEntries(TABLE_NAMES.map((name) => [name, newTable(name)])) as unknown as TableSet
   const { seq, entries } = await options.journal.load()
   const texts = new SharedTexts()
   let lastNow = 0
   for (const { key, value } of entries) {
-    const table = key.slice(0, key.indexOf('/')) as TableName
-    if (!(table in tables))
-      throw new ShoalError('failed-precondition', `the store holds "${table}", which this version does not know`, {
-        next: 'start the newer shoald that wrote it',
-      })
+    const table = tableOf(key)
     const object = decodeStored(table, value) as Tables[typeof table]
     ;(tables[table] as Table<typeof object>).put(
       object.id,
@@ -68,7 +78,18 @@ export async function createStore(options: StoreOptions): Promise<Store> {
   return new JournaledStore(options, tables, texts, seq, lastNow)
 }
 
-class JournaledStore implements Store {
+function tableOf(key: string): TableName {
+  const table = key.slice(0, key.indexOf('/')) as TableName
+  if (!(table in TABLE_KEYS))
+    throw new ShoalError('failed-precondition', `the store holds "${table}", which this version does not know`, {
+      next: 'start the newer shoald that wrote it',
+    })
+  return table
+}
+
+const NOT_LEADING = 'this manager does not lead'
+
+class JournaledStore implements ReplicaStore {
   readonly #options: StoreOptions
   readonly #tables: TableSet
   readonly #drafts: DraftSet
@@ -80,7 +101,14 @@ class JournaledStore implements Store {
   #undo: (() => void)[] = []
   #waiting: Waiting[] = []
   #pumping: Promise<void> | undefined
+  #journal: Pick<Journal, 'commit' | 'close'> | undefined
+  /** Why nothing can be written. */
   #lost: string | undefined
+  /** Batches wait for this. */
+  #hold: Promise<void> | undefined
+  #batching: Promise<void> | undefined
+  /** What was committed since a move to another journal began. */
+  #delta: JournalWrite[] | undefined
   #seq: number
   /** Sequence number of the transaction that runs, or of the last one. */
   #draftSeq: number
@@ -88,6 +116,8 @@ class JournaledStore implements Store {
 
   constructor(options: StoreOptions, tables: TableSet, texts: SharedTexts, seq: number, lastNow: Instant) {
     this.#options = options
+    this.#journal = options.following ? undefined : options.journal
+    this.#lost = options.following ? NOT_LEADING : undefined
     this.#tables = tables
     this.#texts = texts
     this.#seq = seq
@@ -122,13 +152,108 @@ class JournaledStore implements Store {
   async close(): Promise<void> {
     this.#lose('the store is closed')
     await this.#pumping
-    await this.#options.journal.close()
+    await this.#journal?.close()
+    this.#journal = undefined
+  }
+
+  get leading(): boolean {
+    return this.#lost === undefined
+  }
+
+  apply(seq: number, journalWrites: readonly JournalWrite[]): void {
+    assert(!this.leading, 'a leader takes no changes from others')
+    if (seq <= this.#seq) return
+    const drafted = journalWrites.map(({ key, value }) => {
+      const table = tableOf(key)
+      return { table, id: key.slice(table.length + 1), after: value && decodeStored(table, value) }
+    })
+    this.#follow(seq, drafted)
+  }
+
+  reset(seq: number, entries: Iterable<{ readonly key: string; readonly value: Uint8Array }>): void {
+    assert(!this.leading, 'a leader takes no changes from others')
+    const drafted: Drafted[] = []
+    const seen = new Set<string>()
+    for (const { key, value } of entries) {
+      const table = tableOf(key)
+      const id = key.slice(table.length + 1)
+      seen.add(key)
+      const after = decodeStored(table, value) as Tables[typeof table]
+      if (this.#tables[table].get(id)?.version !== after.version) drafted.push({ table, id, after })
+    }
+    for (const table of TABLE_NAMES)
+      for (const id of [...this.#tables[table].ids()]) if (!seen.has(`${table}/${id}`)) drafted.push({ table, id, after: undefined })
+    this.#follow(seq, drafted)
+  }
+
+  lead(journal: Pick<Journal, 'commit' | 'close'>): void {
+    assert(!this.leading && !this.#pumping, 'it leads already')
+    this.#journal = journal
+    this.#draftSeq = this.#seq
+    this.#lost = undefined
+  }
+
+  async follow(): Promise<void> {
+    this.#lose(NOT_LEADING)
+    await this.#pumping
+    const journal = this.#journal
+    this.#journal = undefined
+    await journal?.close()
+  }
+
+  async moveTo(target: JournalTarget): Promise<void> {
+    assert(!this.#delta, 'one move at a time')
+    const tables = TABLE_NAMES.map((table) => [table, [...this.#tables[table].values()]] as const)
+    this.#delta = []
+    let release = () => {}
+    try {
+      for (const [table, objects] of tables) {
+        for (let at = 0; at < objects.length; at += MOVE_CHUNK) {
+          const chunk = objects.slice(at, at + MOVE_CHUNK)
+          await target.copy(chunk.map((object) => ({ key: `${table}/${object.id}`, value: encodeStored(table, object) })))
+        }
+      }
+      for (let round = 0; round < MOVE_ROUNDS && this.#delta.length > MOVE_REST; round += 1) await this.#copyDelta(target)
+      this.#hold = new Promise((resolve) => {
+        release = resolve
+      })
+      await this.#batching
+      await this.#copyDelta(target)
+      if (this.#lost) throw this.#lostError()
+      const before = this.#journal
+      this.#journal = await target.finish(this.#seq)
+      await before?.close()
+    } finally {
+      this.#delta = undefined
+      this.#hold = undefined
+      release()
+    }
+  }
+
+  async #copyDelta(target: JournalTarget): Promise<void> {
+    const last = new Map<string, JournalWrite>()
+    for (const write of this.#delta ?? []) last.set(write.key, write)
+    this.#delta = []
+    const writes = [...last.values()]
+    for (let at = 0; at < writes.length; at += MOVE_CHUNK) await target.copy(writes.slice(at, at + MOVE_CHUNK))
+  }
+
+  #follow(seq: number, drafted: readonly Drafted[]): void {
+    for (const { after } of drafted) this.#now = Math.max(this.#now, (after as { updatedAt?: Instant } | undefined)?.updatedAt ?? 0)
+    this.#draftSeq = seq
+    const commit: Commit = { seq, at: this.#now, changes: this.#show(drafted) }
+    for (const listener of this.#listeners) this.#tell(listener, commit)
   }
 
   /** Runs batches until nobody waits. */
   async #pump(): Promise<void> {
     await Promise.resolve() // let the callers of this moment join the first batch
-    while (this.#waiting.length > 0 && !this.#lost) await this.#batch()
+    while (this.#waiting.length > 0 && !this.#lost) {
+      await this.#hold
+      this.#batching = this.#batch()
+      await this.#batching
+      this.#batching = undefined
+    }
     this.#pumping = undefined
   }
 
@@ -172,21 +297,25 @@ class JournaledStore implements Store {
   async #persist(journalWrites: readonly JournalWrite[]): Promise<boolean> {
     let result: 'durable' | 'deposed' | 'in-doubt' | 'failed'
     try {
-      result = await this.#options.journal.commit(this.#draftSeq, journalWrites)
+      assert(this.#journal, 'a store that is not lost has a journal')
+      result = await this.#journal.commit(this.#draftSeq, journalWrites)
     } catch (error) {
       this.#options.log.error('journal failed', { error: errorText(error) })
       result = 'failed'
     }
-    if (result === 'durable') return false
+    if (result === 'durable') {
+      this.#delta?.push(...journalWrites)
+      return false
+    }
     for (const name of TABLE_NAMES) this.#drafts[name].clear()
     this.#lose(result === 'deposed' ? 'this manager does not lead any more' : 'the journal did not confirm the change')
     this.#options.onLost?.(result)
     return true
   }
 
-  #collect(): { journalWrites: JournalWrite[]; drafted: { table: TableName; id: string; after: object | undefined }[] } {
+  #collect(): { journalWrites: JournalWrite[]; drafted: Drafted[] } {
     const journalWrites: JournalWrite[] = []
-    const drafted: { table: TableName; id: string; after: object | undefined }[] = []
+    const drafted: Drafted[] = []
     for (const table of TABLE_NAMES) {
       for (const [id, after] of this.#drafts[table].changes()) {
         if (!after && !this.#tables[table].get(id)) continue // made and removed within the batch
@@ -198,7 +327,7 @@ class JournaledStore implements Store {
   }
 
   /** Moves the durable draft into the tables. */
-  #show(drafted: readonly { table: TableName; id: string; after: object | undefined }[]): Change[] {
+  #show(drafted: readonly Drafted[]): Change[] {
     const changes: Change[] = []
     for (const { table, id, after } of drafted) {
       const before = this.#tables[table].put(id, after as never)

@@ -1,6 +1,7 @@
 // What the store promises: typed tables with indexes, transactions, watch. Implementation beside it.
 import type { ConfigId, Instant, NetworkId, NodeId, SecretId, ServiceId, TaskId } from '../lib/index.ts'
 import type { AddressHold, Cluster, Config, Network, Node, Rollout, Secret, Service, SpecRevision, Task } from '../model/index.ts'
+import type { Journal, JournalWrite } from './journal/types.ts'
 
 export interface Tables {
   cluster: Cluster
@@ -117,6 +118,30 @@ export interface Store {
   /** Called after each durable commit, in order, synchronously, with the view already new. Listeners must not throw and must not block. Returns the unsubscriber. */
   watch(listener: (commit: Commit) => void): () => void
   close(): Promise<void>
+}
+
+/** Where a store's journal is moved to while it runs. */
+export interface JournalTarget {
+  /** Durable on return. A later write of the same key counts. */
+  copy(writes: readonly JournalWrite[]): Promise<void>
+  /** Everything up to `seq` has been copied and nothing is written meanwhile: from the returned journal on, the new one counts. */
+  finish(seq: number): Promise<Pick<Journal, 'commit' | 'close'>>
+}
+
+/** A store that can also follow another manager's, and take over from it. */
+export interface ReplicaStore extends Store {
+  /** Whether `transact` is possible. */
+  readonly leading: boolean
+  /** A commit of the leader. One that is known already is left out. Only while following. */
+  apply(seq: number, writes: readonly JournalWrite[]): void
+  /** Everything as it is at `seq`; watchers are told the difference as one commit. Only while following. */
+  reset(seq: number, entries: Iterable<{ readonly key: string; readonly value: Uint8Array }>): void
+  /** From here on this store writes, into this journal. */
+  lead(journal: Pick<Journal, 'commit' | 'close'>): void
+  /** Callers that wait are refused with 'unavailable'; resolves when the batch under way has ended and the journal is closed. */
+  follow(): Promise<void>
+  /** Copies everything while writes go on, replays what came meanwhile, and swaps the journal; writes wait only for the last of it. On an error all is as before. */
+  moveTo(target: JournalTarget): Promise<void>
 }
 
 export type AnyId = NodeId | ServiceId | TaskId | NetworkId | SecretId | ConfigId | string

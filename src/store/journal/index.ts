@@ -2,6 +2,7 @@
 import type { Journal } from './types.ts'
 
 export { createMemoryJournal, type MemoryJournalState } from './memory.ts'
+export { createSealer, DATA_KEY_BYTES, isSensitive, type Sealer, sealJournal } from './sealed.ts'
 export { createSimJournalDisk, type SimJournalDisk, type SimJournalOptions } from './sim.ts'
 export type { CommitResult, Journal, JournalState, JournalWrite } from './types.ts'
 
