@@ -33,6 +33,8 @@ export interface HostDeps {
   logger(host: number): Logger
   /** A commit has just become durable; the store shows it as soon as this returns and promises have settled. */
   onDurable(host: SimHost, seq: number): void
+  /** An engine is asked to stop a container. */
+  onStopSignal(host: SimHost, containerId: string): void
 }
 
 export class SimHost {
@@ -88,7 +90,7 @@ export class SimHost {
     const { tamper = {} } = this.#deps
     const same = <T>(port: T) => port
     const rpc = (tamper.rpc ?? same)(network.rpc(process, this.address))
-    const engine = (tamper.engine ?? same)(process.gated<Engine>(this.engine))
+    const engine = (tamper.engine ?? same)(this.#watchedEngine(process.gated<Engine>(this.engine)))
     const node = createNode({
       disk: process.gated(this.disk),
       clock: process.clock,
@@ -171,6 +173,14 @@ export class SimHost {
 
   #newKernel(): FakeKernel {
     return new FakeKernel({ underlays: { [this.address]: { device: 'eth0', mtu: 1500 } } })
+  }
+
+  #watchedEngine(engine: Engine): Engine {
+    const stop: Engine['stop'] = (id, options) => {
+      this.#deps.onStopSignal(this, id)
+      return engine.stop(id, options)
+    }
+    return new Proxy(engine, { get: (target, key) => (key === 'stop' ? stop : Reflect.get(target, key, target)) })
   }
 
   #watched(journal: Journal): Journal {

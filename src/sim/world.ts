@@ -81,6 +81,7 @@ export class World implements WorldFacts {
           tamper: options.tamper,
           logger: (host) => this.#logger(host),
           onDurable: (host) => this.#onDurable(host),
+          onStopSignal: (host, containerId) => this.#onStopSignal(host, containerId),
         }),
     )
     this.#checkers = allCheckers(this, (rule, what) => this.complain(rule, what))
@@ -121,6 +122,14 @@ export class World implements WorldFacts {
     return this.#runningContainers.some(
       (running, host) => trusted(host) && trusted(0) && [...running.values()].some((change) => change.taskId === taskId),
     )
+  }
+
+  routesTo(index: number, address: string): boolean {
+    for (const object of this.hostList[index]!.kernel.objects.values()) {
+      if (object.kind !== 'element' || !object.set.endsWith('ep')) continue
+      if (object.value === address || object.value.startsWith(`${address} . `)) return true
+    }
+    return false
   }
 
   hostOfNode(nodeId: string): number | undefined {
@@ -477,6 +486,11 @@ export class World implements WorldFacts {
     }
     if (event.action === 'start') this.#started(host, event.containerId, event.labels)
     else if (event.action === 'die' || event.action === 'destroy') this.#ended(host, event.containerId)
+  }
+
+  #onStopSignal(host: SimHost, containerId: string): void {
+    const change = this.#runningContainers[host.index]!.get(containerId)
+    if (change) for (const checker of this.#checkers) checker.onStopSignal?.(host.index, change.taskId)
   }
 
   #started(host: SimHost, containerId: string, labels: Readonly<Record<string, string>>): void {

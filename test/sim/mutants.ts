@@ -83,6 +83,10 @@ mutant('updates are never rolled out', ['convergence'], without('rollout'))
 mutant('tasks that end are never replaced', ['convergence'], without('restart'))
 mutant('tasks are never reported as served', ['convergence'], without('release'))
 
+mutant('tasks are told to stop before the mesh has withdrawn them', ['withdrawn-before-stop'], () => ({
+  manager: (deps) => startManager({ ...deps, loops: () => allLoops() }),
+}))
+
 // Planners that count or look wrongly.
 mutant(
   'one replica too few',

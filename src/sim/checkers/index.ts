@@ -2,6 +2,7 @@
 import { addresses } from './addresses.ts'
 import { slots } from './containers.ts'
 import { durability } from './durability.ts'
+import { withdrawal } from './mesh.ts'
 import { assignment, history, taskLife } from './tasks.ts'
 import type { Checker, Complain, WorldFacts } from './types.ts'
 
@@ -16,5 +17,6 @@ export function allCheckers(world: WorldFacts, complain: Complain): readonly Che
     durability(complain),
     addresses(complain),
     slots(world, complain),
+    withdrawal(world, complain),
   ]
 }

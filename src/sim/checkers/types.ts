@@ -13,6 +13,8 @@ export interface WorldFacts {
   containers(host: number): readonly ContainerState[]
   /** A container of this task runs on a host that the manager can know about: sound for a while. */
   runsTask(taskId: string): boolean
+  /** The kernel of this host sends new connections to this address. */
+  routesTo(host: number, address: string): boolean
   hostOfNode(nodeId: string): number | undefined
   /** The newest view; undefined while no manager runs. */
   view(): View | undefined
@@ -24,6 +26,8 @@ export interface Checker {
   onCommit?(commit: Commit, view: View): void
   /** A container of the swarm was started on a host, or has ended (die or destroy). */
   onContainer?(host: number, event: ContainerChange): void
+  /** An engine was asked to stop the container of a task. */
+  onStopSignal?(host: number, taskId: string): void
   /** A manager has loaded its store again after the death of the last one. `before` is what the last one had shown as durable. */
   onRestart?(before: View, after: View): void
   /** Every virtual second. */
