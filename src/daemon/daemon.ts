@@ -10,8 +10,9 @@ import { createDockerEngine } from '../engine/index.ts'
 import { createLogger, errorText, type Logger, logfmt, rfc3339 } from '../lib/index.ts'
 import { type AgentSetup, createNode, type InterfaceAddress, type SwarmNode } from '../node/index.ts'
 import { createDisk, realClock, realRandom } from '../ports/index.ts'
-import { openLmdbJournal } from '../store/index.ts'
+import { createSealer, openLmdbJournal, sealJournal } from '../store/index.ts'
 import { createWireRpc } from '../wire/index.ts'
+import { DATA_KEY_FILE, dataKey } from './dataKey.ts'
 import { lockState, type StateLock, writePidFile } from './lock.ts'
 import type { DaemonOptions } from './options.ts'
 import { VERSION } from './version.ts'
@@ -137,9 +138,12 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
     defaultAdvertise: options.defaultAdvertise,
     openJournal: async () => {
       await mkdir(options.stateDir, { recursive: true, mode: 0o700 })
-      return openLmdbJournal(journalFolder)
+      return sealJournal(await openLmdbJournal(journalFolder), createSealer(await dataKey(disk), realRandom))
     },
-    removeJournal: () => rm(journalFolder, { recursive: true, force: true }),
+    removeJournal: async () => {
+      await rm(journalFolder, { recursive: true, force: true })
+      await disk.remove(DATA_KEY_FILE)
+    },
     createAgent: makeAgent,
   })
 }

@@ -1,7 +1,7 @@
 // Keeps what must not be read off a disk sealed in the journal: the values of sensitive tables, with AES-256-GCM under the cluster's data key.
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import { type RandomBytes, ShoalError } from '../../lib/index.ts'
-import type { Journal } from './types.ts'
+import type { Journal, JournalState, JournalWrite } from './types.ts'
 
 /** Seals and opens single values. The key of the value is bound to it, so that sealed values cannot be exchanged for each other. */
 export interface Sealer {
@@ -49,24 +49,32 @@ export function createSealer(dataKey: Uint8Array, random: RandomBytes): Sealer {
 /** The journal with its sensitive tables sealed. Values that were written unsealed are still read; their next change seals them. */
 export function sealJournal(journal: Journal, sealer: Sealer): Journal {
   return {
-    ...journal,
     async load() {
       const { seq, entries } = await journal.load()
-      return { seq, entries: opened(entries, sealer) }
+      return { seq, entries: openEntries(entries, sealer) }
     },
-    commit: (seq, writes) =>
-      journal.commit(
-        seq,
-        writes.map(({ key, value }) => ({ key, value: value && isSensitive(key) ? sealer.seal(key, value) : value })),
-      ),
+    commit: (seq, writes) => journal.commit(seq, sealWrites(writes, sealer)),
     close: () => journal.close(),
   }
 }
 
-export function isSensitive(key: string): boolean {
-  return SENSITIVE_TABLES.has(key.slice(0, key.indexOf('/')))
+/** For journals that are written or followed in other ways too (a replica of another manager's). */
+export function sealWrites(writes: readonly JournalWrite[], sealer: Sealer): readonly JournalWrite[] {
+  return writes.map(({ key, value }) => ({ key, value: value && isSensitive(key) ? sealer.seal(key, value) : value }))
 }
 
-function* opened(entries: Iterable<{ readonly key: string; readonly value: Uint8Array }>, sealer: Sealer) {
-  for (const { key, value } of entries) yield { key, value: value[0] === SEALED && isSensitive(key) ? sealer.open(key, value) : value }
+export function openWrites(writes: readonly JournalWrite[], sealer: Sealer): readonly JournalWrite[] {
+  return writes.map(({ key, value }) => ({ key, value: value && openValue(key, value, sealer) }))
+}
+
+export function* openEntries(entries: JournalState['entries'], sealer: Sealer): Generator<{ key: string; value: Uint8Array }> {
+  for (const { key, value } of entries) yield { key, value: openValue(key, value, sealer) }
+}
+
+function openValue(key: string, value: Uint8Array, sealer: Sealer): Uint8Array {
+  return value[0] === SEALED && isSensitive(key) ? sealer.open(key, value) : value
+}
+
+function isSensitive(key: string): boolean {
+  return SENSITIVE_TABLES.has(key.slice(0, key.indexOf('/')))
 }
