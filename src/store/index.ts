@@ -1,5 +1,5 @@
 // The store: desired and observed state of the cluster, one writer, everything else a projection of it.
 export * from './journal/index.ts'
 export { createStore, type StoreOptions } from './store.ts'
-export { oldestFirst, outOfSequence } from './tables.ts'
+export { oldestFirst, outOfSequence, TABLE_NAMES } from './tables.ts'
 export type * from './types.ts'
