@@ -55,6 +55,9 @@ export function createSwarmNode({ hostname, log, disk = createFakeDisk(), openJo
       })
       return {
         connected: () => agent.connected(),
+        attachNetwork: (request) => agent.attachNetwork(request),
+        detachNetwork: (attachmentId) => agent.detachNetwork(attachmentId),
+        attachments: () => agent.attachments(),
         status: () => agent.status(),
         start: async () => {
           await dataPlane.start()

@@ -3,13 +3,14 @@
 import { NETWORK_ID_LABEL } from '../dataplane/index.ts'
 import { errorText, isShoalError, ShoalError } from '../lib/index.ts'
 import { CONTAINER_LABELS } from '../model/index.ts'
+import { Attachments } from './attachments.ts'
 import { MeshClient } from './mesh.ts'
 import { TaskRecords } from './records.ts'
 import { Reporter } from './reporter.ts'
 import { SessionClient } from './session.ts'
 import { Supervisor } from './supervisor.ts'
 import { Tasks } from './tasks.ts'
-import type { Agent, AgentDeps, AgentStatus } from './types.ts'
+import type { Agent, AgentDeps, AgentStatus, AttachRequest, NetworkAttachment } from './types.ts'
 
 /** An orderly stop does not wait longer for what is under way in engine and kernel. */
 const STOP_MS = 5_000
@@ -28,6 +29,7 @@ class NodeAgent implements Agent {
   readonly #records: TaskRecords
   readonly #tasks: Tasks
   readonly #session: SessionClient
+  readonly #attachments: Attachments
   readonly #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = []
   #state: { readonly manager: string | undefined; readonly error: string } = { manager: undefined, error: 'not connected yet' }
   #started = false
@@ -56,6 +58,8 @@ class NodeAgent implements Agent {
       mesh: new MeshClient({ ...this.#deps, supervisor: this.#supervisor }),
       onState: (state) => this.#onState(state),
     })
+    const channel = () => this.#session.channel()
+    this.#attachments = new Attachments({ clock: deps.clock, random: deps.random, tasks: this.#tasks, channel })
   }
 
   async start(): Promise<void> {
@@ -102,6 +106,18 @@ class NodeAgent implements Agent {
     if (this.#state.manager !== undefined) return Promise.resolve()
     if (this.#abort.signal.aborted) return Promise.reject(new ShoalError('canceled', 'the agent was stopped'))
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }))
+  }
+
+  attachNetwork(request: AttachRequest): Promise<NetworkAttachment> {
+    return this.#attachments.attach(request)
+  }
+
+  detachNetwork(attachmentId: string): Promise<void> {
+    return this.#attachments.detach(attachmentId)
+  }
+
+  attachments(): readonly NetworkAttachment[] {
+    return this.#attachments.list()
   }
 
   status(): AgentStatus {

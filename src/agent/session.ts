@@ -42,6 +42,7 @@ export class SessionClient {
   #managers: readonly string[]
   #lastManager: string | undefined
   #sessionId = ''
+  #channel: Channel | undefined
   #failures = 0
   #description: WireNodeDescription | undefined
   #managersText = ''
@@ -50,6 +51,12 @@ export class SessionClient {
   constructor(deps: SessionDeps) {
     this.#deps = deps
     this.#managers = []
+  }
+
+  /** To the manager of the present session, for other calls. Throws 'unavailable' when there is none. */
+  channel(): Channel {
+    if (!this.#channel) throw new ShoalError('unavailable', 'this node has no session with a manager now', { next: 'try again' })
+    return this.#channel
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -98,12 +105,14 @@ export class SessionClient {
       const first = await this.#first(messages, scope)
       this.#take(first)
       log.info('session opened', { manager })
+      this.#channel = channel
       this.#deps.onState({ manager, error: '' })
       for (const report of this.#deps.tasks.reports()) this.#deps.reporter.push(report)
       await this.#parts(channel, first.sessionId, messages, description, scope)
     } finally {
       outer.removeEventListener('abort', end)
       scope.abort()
+      if (this.#channel === channel) this.#channel = undefined
       channel.close()
     }
   }

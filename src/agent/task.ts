@@ -350,7 +350,9 @@ export class NodeTask {
     if (this.#attachments) return
     this.#tell({ state: TaskState.PREPARING, message: 'preparing' })
     try {
-      this.#attachments = await this.#env.networks.acquire(this.id, planeNetworks(this.#task), {})
+      const attachments = await this.#env.networks.acquire(this.id, planeNetworks(this.#task), {})
+      await this.#env.networks.started(this.id) // the engine may have rearranged the firewall for a network that was made
+      this.#attachments = attachments
     } catch (error) {
       if (isShoalError(error, 'unavailable') || isShoalError(error, 'canceled')) throw error
       return this.#end(TaskState.REJECTED, { error: errorText(error) })

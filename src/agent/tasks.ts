@@ -48,6 +48,7 @@ export class Tasks {
   readonly #found = new Map<string, ContainerState>()
   readonly #env: TaskEnvironment
   readonly #listeners = new Set<(task: NodeTask) => void>()
+  readonly #reportListeners = new Set<() => void>()
   readonly #signal: AbortSignal
   #adopted: Promise<void> | undefined
   #complete = false
@@ -68,6 +69,7 @@ export class Tasks {
       report: (report) => {
         deps.records.set(report)
         deps.report(report)
+        for (const listener of this.#reportListeners) listener()
       },
       gone: (taskId) => this.#gone(taskId),
     }
@@ -131,6 +133,12 @@ export class Tasks {
   onTask(listener: (task: NodeTask) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /** Called after each report of any task. */
+  onReport(listener: () => void): () => void {
+    this.#reportListeners.add(listener)
+    return () => this.#reportListeners.delete(listener)
   }
 
   #assign(task: AssignedTask): void {

@@ -60,7 +60,35 @@ export interface AgentStatus {
   readonly taskCount: number
 }
 
+/** A single container that wants to be on an attachable network. */
+export interface AttachRequest {
+  /** Name or id of the network. */
+  readonly target: string
+  /** Undefined for a container that is only to be made. */
+  readonly containerId: string | undefined
+  /** Names by which others on the network find it. */
+  readonly aliases: readonly string[]
+  /** Plain address that it wants to have. */
+  readonly address?: string
+}
+
+/** Its place there: the container has to be put onto the engine-side network with exactly this address. */
+export interface NetworkAttachment extends Attachment {
+  readonly id: string
+  /** As asked for; something of no meaning for a container that was only to be made. */
+  readonly containerId: string
+}
+
 export interface Agent {
+  /**
+   * Resolves when the network is there. 'not-found' and 'permission-denied' (not attachable) in the managers' words, 'failed-precondition' when this node cannot,
+   * 'unavailable' without a session.
+   */
+  attachNetwork(request: AttachRequest): Promise<NetworkAttachment>
+  /** Gives the place back, after the container has left. No error when it is gone already. */
+  detachNetwork(attachmentId: string): Promise<void>
+  /** All places of single containers on this node. */
+  attachments(): readonly NetworkAttachment[]
   /** Returns at once; everything else happens on its own until `stop`. */
   start(): Promise<void>
   /** Leaves containers and networks as they are. */

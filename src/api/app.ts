@@ -1,5 +1,6 @@
 // What all routes share: this node, its engine, events, and the rule that cluster calls need a working manager.
 
+import type { Agent } from '../agent/index.ts'
 import type { Logger } from '../lib/index.ts'
 import { ShoalError } from '../lib/index.ts'
 import type { ManagerFace } from '../manager/index.ts'
@@ -36,7 +37,13 @@ export interface ApiDeps {
   readonly ownSocket?: string
   /** Networks of the swarm that this node serves. */
   readonly localNetworks?: () => readonly LocalNetwork[]
+  /** All networks of the swarm, those included that this node does not serve now. */
+  readonly knownNetworks?: () => readonly LocalNetwork[]
+  /** Places for single containers on networks of the swarm; undefined while this node is in no swarm. */
+  readonly attachments?: () => NetworkAttachments | undefined
 }
+
+export type NetworkAttachments = Pick<Agent, 'attachNetwork' | 'detachNetwork' | 'attachments'>
 
 export interface App {
   readonly deps: ApiDeps

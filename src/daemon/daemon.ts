@@ -37,7 +37,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   try {
     held(await lockState(options.stateDir))
     if (options.pidFile) held(await writePidFile(options.pidFile))
-    const current: Current = { dataPlane: undefined }
+    const current: Current = { dataPlane: undefined, agent: undefined }
     const node = composeNode(options, log, current)
     let ready = false
     const api = createApi({
@@ -49,6 +49,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       ready: () => ready,
       version: VERSION,
       localNetworks: () => current.dataPlane?.networks() ?? [],
+      knownNetworks: () => current.dataPlane?.knownNetworks() ?? [],
+      attachments: () => current.agent,
     })
     const server = await serveApi(api, options.hosts)
     cleanUp.push(() => server.close())
@@ -67,6 +69,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 /** What exists only while this node is in a swarm. */
 interface Current {
   dataPlane: DataPlane | undefined
+  agent: Agent | undefined
 }
 
 function composeNode(options: DaemonOptions, log: Logger, current: Current): SwarmNode {
@@ -106,9 +109,13 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
       daemonVersion: VERSION,
       ...setup,
     })
+    current.agent = agent
     return {
       ...agent,
       connected: () => agent.connected(),
+      attachNetwork: (request) => agent.attachNetwork(request),
+      detachNetwork: (attachmentId) => agent.detachNetwork(attachmentId),
+      attachments: () => agent.attachments(),
       status: () => agent.status(),
       async start() {
         await dataPlane.start()
@@ -123,6 +130,7 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
         await dataPlane.start() // it was stopped with the agent; what it left in the kernel goes now
         await dataPlane.teardown()
         current.dataPlane = undefined
+        current.agent = undefined
       },
     }
   }

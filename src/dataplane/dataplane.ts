@@ -81,6 +81,8 @@ export interface DataPlane {
   conflicts(): readonly PortConflict[]
   /** The swarm networks that this node takes part in: ingress and those of its tasks. Known also when the data plane is off. */
   networks(): readonly MeshNetwork[]
+  /** All networks of the swarm, whether or not this node takes part in them. */
+  knownNetworks(): readonly MeshNetwork[]
   counters(): DataPlaneCounters
   /** Stops working and gives the lock back; the kernel keeps its state. */
   stop(): Promise<void>
@@ -182,6 +184,10 @@ class KernelDataPlane implements DataPlane {
   networks(): readonly MeshNetwork[] {
     const used = new Set([...this.#tasks.values()].flatMap((task) => task.networkIds))
     return [...this.#state.networks.values()].filter((network) => network.ingress || used.has(network.id))
+  }
+
+  knownNetworks(): readonly MeshNetwork[] {
+    return [...this.#state.networks.values()]
   }
 
   update(state: MeshState): Promise<void> {

@@ -39,6 +39,9 @@ export function createSimAgent({ setup, kernel, ...deps }: SimAgentDeps): Agent 
   })
   return {
     connected: () => agent.connected(),
+    attachNetwork: (request) => agent.attachNetwork(request),
+    detachNetwork: (attachmentId) => agent.detachNetwork(attachmentId),
+    attachments: () => agent.attachments(),
     status: () => agent.status(),
     start: async () => {
       await dataPlane.start()
