@@ -122,8 +122,10 @@ function newFailures(service: Service, slots: readonly SlotTasks[], begun: Begun
 export function superfluous(service: Service, tasks: SlotTasks, order: 'stop-first' | 'start-first'): Task[] {
   const live = tasks.filter(isLive)
   if (live.length < 2) return []
-  const current = live.filter((task) => task.specVersion === service.specVersion && !isTerminal(task.status.state))
-  const keep = current.find(isServed) ?? current.at(-1)
+  const going = live.filter((task) => !isTerminal(task.status.state))
+  const current = going.filter((task) => task.specVersion === service.specVersion)
+  // Two of older specs: an update that was overtaken had begun to replace one by the other.
+  const keep = current.find(isServed) ?? current.at(-1) ?? going.findLast(isServed) ?? going.at(-1)
   if (!keep) return []
   const others = live.filter((task) => task !== keep)
   const mayGo = order === 'stop-first' || isServed(keep) || !others.some((task) => task.status.state === TaskState.RUNNING)

@@ -252,3 +252,18 @@ test('a job that is run again and again keeps no more history than the limit', (
       assert.ok(kept.length <= 6, `slot ${slot} keeps ${kept.length} tasks`)
     }
   }))
+
+test('an update that pauses leaves no slot with two tasks of the update that it overtook', () =>
+  withSwarm('paused-half-way', 3, async ({ world, create, running, until, seconds, service, tasks }) => {
+    create('web', { replicas: 6, parallelism: 4, healthcheck: true })
+    await until('all run', () => running('web').length === 6, 60)
+    world.play({ kind: 'update', service: 'web', image: 'slow:2', order: 'start-first' })
+    await seconds(6)
+    world.play({ kind: 'update', service: 'web', image: 'sick:3', order: 'stop-first' })
+    await until('the update pauses', () => service('web').updateStatus?.state === 'paused', 120)
+    await seconds(60)
+    for (let slot = 1; slot <= 6; slot += 1) {
+      const live = tasks('web').filter((task) => task.slot === slot && task.desiredState <= TaskState.RUNNING)
+      assert.equal(live.length, 1, `slot ${slot} has ${live.length} live tasks`)
+    }
+  }))
