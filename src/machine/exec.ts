@@ -28,7 +28,7 @@ export async function machineExec(
   process.on('SIGQUIT', ignore)
   try {
     return await new Promise<number>((resolve, reject) => {
-      const child = spawn(program, args, { stdio: 'inherit' })
+      const child = spawn(program, args, { stdio: 'inherit', cwd: '/' }) // the caller's folder may not exist there
       const pass = () => child.kill('SIGTERM')
       process.once('SIGTERM', pass)
       process.once('SIGHUP', pass)
