@@ -12,7 +12,7 @@ import {
   AssignmentsMessage_Type as Type,
 } from '../proto/index.ts'
 import { type BuildTaskOptions, buildTask, parseDriver, parseTask } from './builderTask.ts'
-import { compact, mustSend } from './values.ts'
+import { compact, labels, mustSend } from './values.ts'
 
 export type AssignmentChange =
   | { readonly action: 'update'; readonly kind: 'task'; readonly task: AssignedTask; readonly endpoint?: BuildTaskOptions['endpoint'] }
@@ -69,7 +69,7 @@ function assignmentItem(change: AssignmentChange, ownAgent: boolean) {
           id: object.id,
           meta: { version: { index: 0n } },
           spec: {
-            annotations: { name: object.name },
+            annotations: { name: object.name, labels: object.labels },
             data: object.data,
             templating: object.templating && { name: object.templating.name, options: object.templating.options },
           },
@@ -106,6 +106,7 @@ function parseChange(assignment: Assignment | undefined, remove: boolean): Assig
       const object = compact({
         id: id as SecretId & ConfigId,
         name: spec.annotations?.name ?? '',
+        labels: labels(spec.annotations?.labels ?? {}),
         data: spec.data,
         templating: spec.templating && parseDriver(spec.templating),
       })
