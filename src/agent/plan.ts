@@ -188,6 +188,13 @@ function mountPlan(mount: Mount): MountPlan {
   }
 }
 
+/** The files of secrets and configs alone, in the order of the container's plan. */
+export function planFiles(task: AssignedTask, node: TemplateNode, dependencies: Dependencies): readonly FilePlan[] {
+  if (!task.spec.container) return []
+  const context = templateContext(task, node)
+  return files(expandContainer(task.spec.container, context), context, dependencies)
+}
+
 /** Secrets lie under /run/secrets, configs under the root, unless their target is absolute. */
 function files(spec: ContainerSpec, context: ReturnType<typeof templateContext>, dependencies: Dependencies): readonly FilePlan[] {
   const raw = {

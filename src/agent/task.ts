@@ -4,7 +4,7 @@ import { errorText, isShoalError, type Logger, type ServiceId, ShoalError, type 
 import { type AssignedTask, CONTAINER_LABELS, isTerminal, type TaskReport, TaskState, type TemplateNode, taskName } from '../model/index.ts'
 import type { Clock, ContainerState, Engine, Timer } from '../ports/index.ts'
 import type { TaskNetworks } from './networks.ts'
-import { type Dependencies, planContainer, planeNetworks, stopGraceMs, taskNames } from './plan.ts'
+import { type Dependencies, planContainer, planeNetworks, planFiles, stopGraceMs, taskNames } from './plan.ts'
 import type { Supervisor } from './supervisor.ts'
 
 export interface TaskEnvironment {
@@ -24,6 +24,8 @@ export interface TaskEnvironment {
 
 const RETRY_FIRST_MS = 100
 const RETRY_MOST_MS = 5_000
+const PROGRESS_MS = 3_000
+const MOST_PROGRESS_CHARACTERS = 200
 
 /**
  * One worker at a time looks and acts; `kick` says that something may have changed. That the engine is away is never a failure of the task:
@@ -128,6 +130,17 @@ export class NodeTask {
     this.kick()
   }
 
+  /** A secret or config has new content: the files of a running container that uses it follow, and it gets the signal. */
+  async refreshFiles(id: string, signal: string): Promise<void> {
+    const { secrets = [], configs = [] } = this.#task.spec.container ?? {}
+    const uses = secrets.some(({ secretId }) => secretId === id) || configs.some(({ configId }) => configId === id)
+    if (!uses || this.#containerId === undefined || this.#removed || !this.#wanted) return
+    const container = await this.#look()
+    if (container?.status !== 'running') return
+    const files = planFiles(this.#task, await this.#env.node(), this.#env.dependencies)
+    if (await this.#env.engine.replaceFiles(container.name, files)) await this.#env.engine.kill(container.id, signal)
+  }
+
   /** The agent stops; the container stays. */
   stop(): void {
     this.#stopped = true
@@ -199,6 +212,17 @@ export class NodeTask {
     return this.#containerId === undefined ? undefined : this.#env.engine.inspect(this.#containerId)
   }
 
+  /** What the engine says of a pull becomes the task's message, now and then: each one is a commit of the store. */
+  #pullProgress(): (text: string) => void {
+    const { clock } = this.#env
+    let toldAt = clock.monotonicMs()
+    return (text) => {
+      if (clock.monotonicMs() - toldAt < PROGRESS_MS || this.#report.state !== TaskState.PREPARING) return
+      toldAt = clock.monotonicMs()
+      this.#tell({ state: TaskState.PREPARING, message: `pulling image: ${text.slice(0, MOST_PROGRESS_CHARACTERS)}` })
+    }
+  }
+
   /** Somebody removed the container. One that was never started is simply made again. */
   #lost(): void {
     const id = this.#containerId ?? taskName(this.#task.serviceName, this.#task)
@@ -233,7 +257,7 @@ export class NodeTask {
     const task = this.#task
     const container = task.spec.container!
     const addresses = planeNetworks(task)
-    await engine.ensureImage(container.image, { registryAuth: container.registryAuth, signal })
+    await engine.ensureImage(container.image, { registryAuth: container.registryAuth, signal, progress: this.#pullProgress() })
     const attachments = await networks.acquire(task.id, addresses, taskNames(task))
     const plan = planContainer(task, await this.#env.node(), attachments, dependencies)
     if (signal.aborted) throw new ShoalError('canceled', 'the task is not wanted any more')

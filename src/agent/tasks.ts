@@ -5,6 +5,8 @@ import {
   type AssignedSecret,
   type AssignedTask,
   CONTAINER_LABELS,
+  contentPolicy,
+  contentSignal,
   isTerminal,
   type TaskReport,
   TaskState,
@@ -118,6 +120,27 @@ export class Tasks {
       }
     }
     if (complete) this.#removeUnknown(named)
+    this.#refreshContents(changes)
+  }
+
+  /** Secrets and configs whose running users want to know of new content. A content that is no news changes nothing. */
+  #refreshContents(changes: Assignments['changes']): void {
+    for (const change of changes) {
+      if (change.action !== 'update' || change.kind === 'task') continue
+      const { id, labels = {} } = change.kind === 'secret' ? change.secret : change.config
+      if (contentPolicy(labels) !== 'signal') continue
+      for (const task of this.#tasks.values())
+        this.#deps.supervisor.run('refreshing files', () => this.#refresh(task, id, contentSignal(labels)))
+    }
+  }
+
+  async #refresh(task: NodeTask, id: string, signal: string): Promise<void> {
+    try {
+      await this.#untilDone(() => task.refreshFiles(id, signal))
+    } catch (error) {
+      if (!isShoalError(error, 'canceled'))
+        this.#deps.log.warn('new content did not reach a task', { task: task.id, error: errorText(error) })
+    }
   }
 
   /** Reports of all tasks, for a manager that has to hear everything. */

@@ -5,8 +5,11 @@ import {
   type AssignedNetwork,
   type AssignedSecret,
   type AssignedTask,
+  CONTENT_POLICY_LABEL,
+  CONTENT_SIGNAL_LABEL,
   type Config,
   isTerminal,
+  type Labels,
   type Network,
   type Secret,
   type Task,
@@ -118,10 +121,28 @@ export function referencesOf(spec: TaskSpec): { readonly secrets: readonly Secre
 
 export function assignedSecret(secret: Secret): AssignedSecret {
   const { id, spec } = secret
-  return { id, name: spec.name, data: bytesOf(spec.data), ...(spec.templating ? { templating: spec.templating } : {}) }
+  return {
+    id,
+    name: spec.name,
+    ...ownLabels(spec.labels),
+    data: bytesOf(spec.data),
+    ...(spec.templating ? { templating: spec.templating } : {}),
+  }
 }
 
 export function assignedConfig(config: Config): AssignedConfig {
   const { id, spec } = config
-  return { id, name: spec.name, data: bytesOf(spec.data), ...(spec.templating ? { templating: spec.templating } : {}) }
+  return {
+    id,
+    name: spec.name,
+    ...ownLabels(spec.labels),
+    data: bytesOf(spec.data),
+    ...(spec.templating ? { templating: spec.templating } : {}),
+  }
+}
+
+/** What a node has to know: how content that changes is told to those who use it. */
+function ownLabels(all: Labels): { readonly labels?: Labels } {
+  const labels = Object.fromEntries(Object.entries(all).filter(([key]) => key === CONTENT_POLICY_LABEL || key === CONTENT_SIGNAL_LABEL))
+  return Object.keys(labels).length > 0 ? { labels } : {}
 }

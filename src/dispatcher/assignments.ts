@@ -29,6 +29,8 @@ export class AssignmentTracker {
   readonly #secretUsers = new Users<SecretId>()
   readonly #configUsers = new Users<ConfigId>()
   readonly #dirty = new Set<TaskId>()
+  /** Secrets and configs of this node's tasks with new content. */
+  readonly #dirtyObjects = new Map<string, 'secret' | 'config'>()
   #sequence = 0
 
   constructor(nodeId: NodeId, ownAgent: boolean, refuse: Refuse) {
@@ -48,17 +50,28 @@ export class AssignmentTracker {
     this.bell.ring()
   }
 
+  /** A secret or config has new content; only a node whose tasks use it is told. */
+  contentChanged(kind: 'secret' | 'config', id: string): void {
+    const users = kind === 'secret' ? this.#secretUsers : this.#configUsers
+    if (!users.has(id)) return
+    this.#dirtyObjects.set(id, kind)
+    this.bell.ring()
+  }
+
   /** The first message: everything, and nothing else stays on the node. */
   complete(view: View): AssignmentsMessage {
     const changes: AssignmentChange[] = []
     for (const task of view.tasks.byNode(this.#nodeId)) if (isAssigned(task, this.#nodeId)) this.#update(view, task, changes)
     this.#dirty.clear()
+    this.#dirtyObjects.clear()
     return this.#message(changes)
   }
 
   /** The next changes, undefined when there are none. `limit` bounds tasks; the secrets and configs that they bring come along. */
   incremental(view: View, limit: number): AssignmentsMessage | undefined {
     const changes: AssignmentChange[] = []
+    for (const [id, kind] of this.#dirtyObjects) this.#content(view, kind, id, changes)
+    this.#dirtyObjects.clear()
     let tasks = 0
     for (const id of this.#dirty) {
       if (tasks >= limit) break
@@ -70,6 +83,13 @@ export class AssignmentTracker {
     }
     if (this.#dirty.size > 0) this.bell.ring()
     return changes.length === 0 ? undefined : this.#message(changes)
+  }
+
+  #content(view: View, kind: 'secret' | 'config', id: string, changes: AssignmentChange[]): void {
+    const secret = kind === 'secret' ? view.secrets.get(id as SecretId) : undefined
+    const config = kind === 'config' ? view.configs.get(id as ConfigId) : undefined
+    if (secret && this.#secretUsers.has(id)) changes.push({ action: 'update', kind: 'secret', secret: assignedSecret(secret) })
+    if (config && this.#configUsers.has(id)) changes.push({ action: 'update', kind: 'config', config: assignedConfig(config) })
   }
 
   #update(view: View, task: Task, changes: AssignmentChange[]): void {
@@ -137,6 +157,10 @@ export class AssignmentTracker {
 /** Which tasks need an object. */
 class Users<Id extends string> {
   readonly #users = new Map<Id, Set<TaskId>>()
+
+  has(id: string): boolean {
+    return this.#users.has(id as Id)
+  }
 
   /** True when it is the first one. */
   add(id: Id, task: TaskId): boolean {

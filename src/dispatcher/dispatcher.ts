@@ -143,6 +143,11 @@ class DispatcherRoom implements Dispatcher {
       const concerned = this.#managers.changed(change) ? 'all' : sessionsConcerned(change)
       if (concerned === 'all') for (const session of this.#sessions.all()) session.bell.ring()
       else if (concerned) this.#sessions.get(concerned)?.bell.ring()
+      if ((change.table === 'secret' || change.table === 'config') && change.before && change.after) {
+        // New content; labels of ours say what a node does about it, so they count too.
+        if (change.before.spec.data !== change.after.spec.data || change.before.spec.labels !== change.after.spec.labels)
+          for (const tracker of this.#trackers.values()) tracker.contentChanged(change.table, change.id)
+      }
       if (change.table === 'task') {
         const { before, after } = change
         if (before?.nodeId !== undefined) this.#trackers.get(before.nodeId)?.changed(before, after)

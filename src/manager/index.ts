@@ -3,6 +3,13 @@ export { createInitialObjects } from './control/cluster.ts'
 export type { ControlDeps } from './control/context.ts'
 export { createControl } from './control/control.ts'
 export { createInitialNetworks, INGRESS_VNI } from './control/networks.ts'
-export type { Control, CreateServiceOptions, NodeSpecChange, UpdateClusterOptions, UpdateServiceOptions } from './control/types.ts'
+export type {
+  ContentChange,
+  Control,
+  CreateServiceOptions,
+  NodeSpecChange,
+  UpdateClusterOptions,
+  UpdateServiceOptions,
+} from './control/types.ts'
 export type { LogGap, LogLine, LogOptions, LogSelector, LogSource } from './logs.ts'
 export { type Manager, type ManagerDeps, type ManagerFace, startManager } from './manager.ts'

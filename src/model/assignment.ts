@@ -44,6 +44,8 @@ export interface AssignedTask {
 export interface AssignedSecret {
   readonly id: SecretId
   readonly name: string
+  /** Labels of ours (`shoal.…`) only. */
+  readonly labels?: Labels
   readonly data: Uint8Array
   readonly templating?: Driver
 }
@@ -51,6 +53,7 @@ export interface AssignedSecret {
 export interface AssignedConfig {
   readonly id: ConfigId
   readonly name: string
+  readonly labels?: Labels
   readonly data: Uint8Array
   readonly templating?: Driver
 }

@@ -1,7 +1,10 @@
 // The domain: objects, states, specs and the rules that need nothing else.
 export * from './assignment.ts'
 export * from './constraint.ts'
+export * from './content.ts'
 export * from './defaults.ts'
+export * from './drain.ts'
+export * from './endpoint.ts'
 export * from './image.ts'
 export * from './labels.ts'
 export * from './naming.ts'

@@ -1,5 +1,6 @@
 // The objects of the store. All are immutable; a change makes a new object.
 import type { ClusterId, ConfigId, Instant, NetworkId, NodeId, SecretId, ServiceId, TaskId } from '../lib/index.ts'
+import type { ContentVersion } from './content.ts'
 import type {
   Annotations,
   Driver,
@@ -105,6 +106,8 @@ export interface Node extends Meta {
   readonly dataPlane: { readonly on: boolean; readonly reason: string }
   /** When it was last seen alive before it went down. */
   readonly downSince?: Instant
+  /** Since when it is being drained, and how long its tasks may stay until successors serve (0 = not at all); undefined = what labels say. */
+  readonly drain?: { readonly since: Instant; readonly deadlineMs?: number }
 }
 
 export interface Vip {
@@ -175,6 +178,20 @@ export interface TaskAttachment {
   readonly aliases?: readonly string[]
 }
 
+/** Stable codes for why a task was told to stop; `endReasonText` has a sentence for each. */
+export type EndReason =
+  | 'ended'
+  | 'updated'
+  | 'rolled-back'
+  | 'scaled-down'
+  | 'service-removed'
+  | 'node-drained'
+  | 'node-lost'
+  | 'node-removed'
+  | 'node-misfit'
+  | 'new-iteration'
+  | 'not-needed'
+
 export interface Task extends Meta {
   readonly id: TaskId
   /** Undefined for attachment tasks. */
@@ -198,6 +215,8 @@ export interface Task extends Meta {
   readonly notBefore?: Instant
   /** Restart accounting of the slot, carried forward on its newest task. `recent` = instants of restarts inside the window. */
   readonly restart?: { readonly attempts: number; readonly recent: readonly Instant[] }
+  /** Why it was told to stop. */
+  readonly endReason?: EndReason
   /** Attachment tasks have no service: their own spec and name. */
   readonly attachmentSpec?: TaskSpec
 }
@@ -238,6 +257,8 @@ export interface SecretSpec extends Annotations {
 export interface Secret extends Meta {
   readonly id: SecretId
   readonly spec: SecretSpec
+  /** Former contents, oldest first. */
+  readonly history?: readonly ContentVersion[]
 }
 
 export interface ConfigSpec extends Annotations {
@@ -249,6 +270,8 @@ export interface ConfigSpec extends Annotations {
 export interface Config extends Meta {
   readonly id: ConfigId
   readonly spec: ConfigSpec
+  /** Former contents, oldest first. */
+  readonly history?: readonly ContentVersion[]
 }
 
 /**

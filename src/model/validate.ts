@@ -1,6 +1,7 @@
 // Whether a spec can be accepted, in Swarm's words (docker-api.md 1.2). What needs the store (names taken, ports in use) is checked by manager/control.
 import { ShoalError } from '../lib/index.ts'
 import { parseConstraints } from './constraint.ts'
+import { validateContentLabels } from './content.ts'
 import { isImageReference } from './image.ts'
 import { validateServiceLabels } from './labels.ts'
 import type { ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec } from './objects.ts'
@@ -229,6 +230,7 @@ export function validateNetworkSpec(spec: NetworkSpec): void {
 
 export function validateSecretSpec(spec: SecretSpec): void {
   validateObjectName(spec.name)
+  validateContentLabels(spec.labels)
   if (spec.driver) return // the data comes from a plugin
   const bytes = dataBytes(spec.data)
   if (bytes === 0 || bytes >= MAX_SECRET_BYTES) refuse(`secret data must be larger than 0 and less than ${MAX_SECRET_BYTES} bytes`)
@@ -236,6 +238,7 @@ export function validateSecretSpec(spec: SecretSpec): void {
 
 export function validateConfigSpec(spec: ConfigSpec): void {
   validateObjectName(spec.name)
+  validateContentLabels(spec.labels)
   const bytes = dataBytes(spec.data)
   if (bytes === 0 || bytes > MAX_CONFIG_BYTES) refuse(`config data must be larger than 0 and less than ${MAX_CONFIG_BYTES} bytes`)
 }

@@ -199,7 +199,13 @@ export interface Engine {
   create(plan: ContainerPlan): Promise<string>
   start(containerId: string): Promise<void>
   stop(containerId: string, options: { signal?: string; graceMs: number }): Promise<void>
-  kill(containerId: string): Promise<void>
+  /** Sends a signal to the main process, SIGKILL without one. */
+  kill(containerId: string, signal?: string): Promise<void>
+  /**
+   * Gives the files that a container was created with (same list, same order) new content, in place. True when that changed one; false for a container
+   * without files.
+   */
+  replaceFiles(containerName: string, files: readonly FilePlan[]): Promise<boolean>
   /** By force; also removes anonymous volumes. No error when it is not there. */
   remove(containerId: string): Promise<void>
   inspect(containerId: string): Promise<ContainerState | undefined>

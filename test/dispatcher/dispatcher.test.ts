@@ -260,6 +260,26 @@ test('secrets and configs come before the first task that needs them and go afte
   )
 })
 
+test('new content of a secret goes to the nodes whose tasks use it, and to no others', async () => {
+  const b = await bench()
+  await b.addNode('n1')
+  await b.addNode('n2')
+  const file = { name: 'f', uid: '0', gid: '0', mode: 0o444 }
+  await b.addService('db', { secrets: [{ secretId: 's1', secretName: 's', file }] })
+  await b.write((tx) => tx.secrets.create({ id: 's1' as never, spec: { name: 's', labels: {}, data: 'AAEC' } }))
+  await b.addTask('t1', 'n1', { serviceId: 'db' as never })
+  await b.addTask('t2', 'n2', { serviceId: 'web' as never })
+  const streams = [(await register(b, 'n1')).assignments(), (await register(b, 'n2')).assignments()]
+  await b.clock.settle()
+  await b.write((tx) => {
+    const secret = tx.secrets.get('s1' as never)!
+    tx.secrets.update({ ...secret, spec: { ...secret.spec, data: 'AAED' } })
+  })
+  await b.clock.advance(300)
+  const told = streams.map((stream) => stream.items.slice(1).flatMap((message) => parseAssignments(message).changes.map(summary)))
+  assert.deepEqual(told, [['secret s1'], []])
+})
+
 test('a task that would break its node is rejected with the reason, and the others go', async () => {
   const b = await bench()
   await b.addNode('n1')

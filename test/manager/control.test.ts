@@ -233,3 +233,28 @@ test('nodes with the same hostname are told apart by id only', async () => {
   await store.transact((tx) => tx.nodes.create(freshNode('worker00000000000000000003', 'w1')))
   assert.throws(() => control.node('w1'), /ambiguous/)
 })
+
+test('new content of a config is remembered, restarts its users when the policy says so, and can be taken back', async () => {
+  const config = await control.createConfig({ name: 'c', labels: {}, data: 'YQ==' })
+  const reference = { configId: config.id, configName: 'c', file: { name: 'c', uid: '0', gid: '0', mode: 0o444 } }
+  const using = (name: string) => spec(name, { task: { container: { image: 'nginx', configs: [reference] }, forceUpdate: 0 } })
+  const user = await control.createService(using('user'))
+  const other = await control.createService(spec('other'))
+  await control.updateConfigContent('c', undefined, { data: 'Yg==' })
+  assert.equal(control.service('user').version, user.version, 'without a policy nothing restarts')
+  await control.updateConfigContent('c', control.config('c').version, { data: 'Yw==', policy: 'restart' })
+  assert.equal(control.service('user').spec.task.forceUpdate, 1)
+  assert.equal(control.service('user').specVersion, 2)
+  assert.equal(control.service('other').version, other.version)
+  assert.deepEqual(
+    control.config('c').history?.map(({ version, data }) => [version, data]),
+    [
+      [1, 'YQ=='],
+      [2, 'Yg=='],
+    ],
+  )
+  await control.updateConfigContent('c', undefined, { restore: 1 })
+  assert.equal(control.config('c').spec.data, 'YQ==')
+  await refuses(control.updateConfigContent('c', undefined, { restore: 9 }), /version 9 of c is not kept/, 'not-found')
+  await refuses(control.updateConfigContent('c', 1, { data: 'eA==' }), 'update out of sequence')
+})

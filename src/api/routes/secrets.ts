@@ -8,6 +8,7 @@ import { asManager } from '../http/errors.ts'
 import { parseFilters } from '../http/filters.ts'
 import type { Route } from '../http/router.ts'
 import { type ConfigRequest, configRequest, printConfig, printSecret, type SecretRequest, secretRequest } from '../json/secret.ts'
+import { contentRoutes } from './contents.ts'
 
 interface Kind<T extends Secret | Config, R> {
   readonly noun: 'secret' | 'config'
@@ -46,7 +47,7 @@ const configs: Kind<Config, ConfigRequest> = {
 }
 
 export function secretRoutes(app: App): Route[] {
-  return [...routesOf(app, secrets), ...routesOf(app, configs)]
+  return [...routesOf(app, secrets), ...routesOf(app, configs), ...contentRoutes(app)]
 }
 
 function routesOf<T extends Secret | Config, R>(app: App, kind: Kind<T, R>): Route[] {

@@ -5,6 +5,7 @@ import { forEachArgument } from '../each.ts'
 import { FILTER, type FlagDef, filtersOf, INSPECT_FORMAT, keyValues, LIST_FORMAT, PRETTY, QUIET_IDS } from '../flags/index.ts'
 import { ago, inspectAll, type ListLayout, naturalCompare, prettyInstant, type Row, writeRows } from '../format/index.ts'
 import { ExitError, type Io } from '../io.ts'
+import { historyCommand, updateCommand } from './content.ts'
 
 type Kind = 'secret' | 'config'
 type Stored = Secret | Config
@@ -16,6 +17,8 @@ function commandsOf(kind: Kind): Command[] {
   const upper = kind.toUpperCase()
   return [
     createCommand(kind),
+    historyCommand(kind),
+    updateCommand(kind),
     {
       name: 'inspect',
       usage: `[OPTIONS] ${upper} [${upper}...]`,

@@ -99,9 +99,10 @@ export function createDockerEngine(options: DockerEngineOptions): DockerEngine {
       }
       await post(id, 'stop', { t: seconds, signal }, graceMs + STOP_MARGIN_MS)
     },
-    async kill(id) {
-      await post(id, 'kill')
+    async kill(id, signal) {
+      await post(id, 'kill', { signal })
     },
+    replaceFiles: (name, plans) => files.replace(name, plans),
     async remove(id) {
       const name = (await inspect(id))?.name
       try {

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { rmdirSync } from 'node:fs'
-import { chmod, chown, lstat, mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, open, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { errorText, ShoalError } from '../../lib/index.ts'
@@ -11,6 +11,11 @@ import type { FilePlan } from '../../ports/index.ts'
 export interface ContainerFiles {
   /** Writes the files of the container of this name; what was there before goes. */
   place(containerName: string, files: readonly FilePlan[]): Promise<readonly { readonly source: string; readonly target: string }[]>
+  /**
+   * New content for files that were placed, in place: they are bind-mounted one by one, so a file put in their stead would not be seen. A reader in this very moment
+   * may see a part. True when one has changed.
+   */
+  replace(containerName: string, files: readonly FilePlan[]): Promise<boolean>
   /** No error when there are none. */
   remove(containerName: string): Promise<void>
   /** Removes what earlier runs left of containers that are not among `names`. */
@@ -69,6 +74,25 @@ export function createContainerFiles(wanted: string): ContainerFiles {
         placed.push({ source, target })
       }
       return placed
+    },
+    async replace(containerName, files) {
+      if (files.length === 0 || !(await everPlaced())) return false
+      const folder = folderOf(await prepare(), containerName)
+      let changed = false
+      for (const [index, { data }] of files.entries()) {
+        const path = join(folder, String(index))
+        const present = await readFile(path).catch(() => undefined) // placed by a container that is gone, or never
+        if (!present || Buffer.compare(present, data) === 0) continue
+        const file = await open(path, 'r+')
+        try {
+          await file.write(data, 0, data.length, 0)
+          await file.truncate(data.length)
+        } finally {
+          await file.close()
+        }
+        changed = true
+      }
+      return changed
     },
     async remove(containerName) {
       if (!(await everPlaced())) return

@@ -87,6 +87,13 @@ function replaceSpec(tx: WriteTx, service: Service, spec: ServiceSpec): Service 
   return save(tx, { ...next, specVersion, updateStatus: { state: 'updating', startedAt: tx.now, message: 'update in progress' } })
 }
 
+/** Replaces the tasks of a service as `service update --force` does. A job has run with what it had. */
+export function restartTasks(tx: WriteTx, service: Service): void {
+  if (service.job) return
+  const { spec } = service
+  replaceSpec(tx, service, { ...spec, task: { ...spec.task, forceUpdate: spec.task.forceUpdate + 1 } })
+}
+
 function nextIteration({ iteration }: NonNullable<Service['job']>, now: Instant): NonNullable<Service['job']> {
   return { iteration: iteration + 1, lastExecution: now }
 }

@@ -7,6 +7,7 @@ import type {
   ClusterSpec,
   Config,
   ConfigSpec,
+  ContentPolicy,
   Network,
   NetworkSpec,
   Node,
@@ -34,6 +35,14 @@ export interface UpdateClusterOptions {
   readonly rotateWorkerToken?: boolean
   readonly rotateManagerToken?: boolean
   readonly rotateManagerUnlockKey?: boolean
+}
+
+export interface ContentChange {
+  /** base64; or `restore`: a former content (its number in the history) again. */
+  readonly data?: string
+  readonly restore?: number
+  /** Instead of the one in the label `shoal.update.policy`, from now on. */
+  readonly policy?: ContentPolicy
 }
 
 /** What people may set on a node. */
@@ -72,9 +81,12 @@ export interface Control {
   /** `spec.data` undefined keeps the stored data. */
   updateSecret(text: string, version: number, spec: Omit<SecretSpec, 'data'> & { readonly data?: string }): Promise<Secret>
   removeSecret(text: string): Promise<SecretId>
+  /** New content in place; what happens to those who use it, the policy says. `version` undefined: whatever is stored. */
+  updateSecretContent(text: string, version: number | undefined, change: ContentChange): Promise<Secret>
 
   config(text: string): Config
   createConfig(spec: ConfigSpec): Promise<Config>
   updateConfig(text: string, version: number, spec: Omit<ConfigSpec, 'data'> & { readonly data?: string }): Promise<Config>
   removeConfig(text: string): Promise<ConfigId>
+  updateConfigContent(text: string, version: number | undefined, change: ContentChange): Promise<Config>
 }

@@ -1,7 +1,16 @@
 // A deterministic engine in memory on the Clock port: containers that start, get healthy, fail and stop as told. For tests and the simulator.
 import { BoundedQueue, type Instant, ShoalError } from '../../lib/index.ts'
 import type { Clock, Timer } from '../clock.ts'
-import type { ContainerPlan, ContainerState, Engine, EngineEvent, EngineInfo, EngineLogLine, EngineNetworkPlan } from '../engine.ts'
+import type {
+  ContainerPlan,
+  ContainerState,
+  Engine,
+  EngineEvent,
+  EngineInfo,
+  EngineLogLine,
+  EngineNetworkPlan,
+  FilePlan,
+} from '../engine.ts'
 
 /** How a container behaves; what is left out is the default of the engine. */
 export interface FakeBehaviour {
@@ -38,6 +47,10 @@ export interface FakeEngineOptions {
 
 export interface FakeContainer extends ContainerState {
   readonly plan: ContainerPlan
+  /** Signals other than SIGKILL that it got. */
+  readonly signals: readonly string[]
+  /** As they are now. */
+  readonly files: readonly FilePlan[]
 }
 
 /** The controls play what happens outside: people, crashes, kernels. */
@@ -66,6 +79,8 @@ interface Container {
   readonly behaviour: FakeBehaviour
   readonly timers: Set<Timer>
   readonly lines: EngineLogLine[]
+  readonly signals: string[]
+  files: readonly FilePlan[]
   readonly followers: Set<BoundedQueue<EngineLogLine>>
   /** Resolved when it stops running. */
   readonly stopped: Set<() => void>
@@ -277,6 +292,8 @@ export function createFakeEngine(options: FakeEngineOptions): FakeEngine {
           },
           timers: new Set(),
           lines: [],
+          signals: [],
+          files: plan.files,
           followers: new Set(),
           stopped: new Set(),
         }
@@ -302,11 +319,19 @@ export function createFakeEngine(options: FakeEngineOptions): FakeEngine {
         })
       })
     },
-    kill: (id) =>
+    kill: (id, signal) =>
       call(callMs, () => {
         const container = find(id)
         if (container.state.status !== 'running') throw new ShoalError('already-exists', `container ${id} is not running`)
+        if (signal !== undefined && signal !== 'SIGKILL') return void container.signals.push(signal)
         ended(container, 137)
+      }),
+    replaceFiles: (name, files) =>
+      call(callMs, () => {
+        const container = find(name)
+        const same = container.files.every(({ data }, index) => Buffer.compare(data, files[index]?.data ?? data) === 0)
+        container.files = container.files.map((file, index) => files[index] ?? file)
+        return !same
       }),
     remove: (id) =>
       call(callMs, () => {
@@ -361,7 +386,7 @@ export function createFakeEngine(options: FakeEngineOptions): FakeEngine {
       ),
     ping: () => call(callMs, () => {}),
 
-    containers: () => [...all.values()].map(({ state, plan }) => ({ ...state, plan })),
+    containers: () => [...all.values()].map(({ state, plan, signals, files }) => ({ ...state, plan, signals, files })),
     networks: () => [...networks.values()],
     setImage: (image, present) => {
       if (present) images?.add(image)
