@@ -28,9 +28,8 @@ export function slots(world: WorldFacts, complain: Complain): Checker {
   }
 
   const limitOf = (serviceId: string, view: View): number => {
-    const service = view.services.get(serviceId as ServiceId)
-    if (!service) return 1
-    const orders = [service.spec.update?.order, service.spec.rollback?.order]
+    const spec = view.services.get(serviceId as ServiceId)?.spec // gone when it was removed in the middle of an update
+    const orders = [spec?.update?.order, spec?.rollback?.order]
     if (orders.includes('start-first')) startFirst.set(serviceId, world.nowMs)
     const last = startFirst.get(serviceId)
     return last !== undefined && world.nowMs - last < ORDER_MEMORY_MS ? 2 : 1
