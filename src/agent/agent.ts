@@ -28,6 +28,7 @@ class NodeAgent implements Agent {
   readonly #supervisor: Supervisor
   readonly #records: TaskRecords
   readonly #tasks: Tasks
+  readonly #mesh: MeshClient
   readonly #session: SessionClient
   readonly #attachments: Attachments
   readonly #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = []
@@ -50,12 +51,13 @@ class NodeAgent implements Agent {
       },
       this.#abort.signal,
     )
+    this.#mesh = new MeshClient({ ...this.#deps, supervisor: this.#supervisor })
     this.#session = new SessionClient({
       ...this.#deps,
       supervisor: this.#supervisor,
       reporter,
       tasks: this.#tasks,
-      mesh: new MeshClient({ ...this.#deps, supervisor: this.#supervisor }),
+      mesh: this.#mesh,
       onState: (state) => this.#onState(state),
     })
     const channel = () => this.#session.channel()
@@ -66,6 +68,7 @@ class NodeAgent implements Agent {
     if (this.#started) throw new ShoalError('failed-precondition', 'the agent was started already')
     this.#started = true
     this.#tasks.start()
+    this.#supervisor.run('mesh lease', () => this.#mesh.keepLease(this.#abort.signal))
     this.#supervisor.run('session', () => this.#session.run(this.#abort.signal))
   }
 

@@ -2,6 +2,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { applyMeshUpdate, emptyMeshState, type MeshState, type MeshUpdate } from '../dataplane/index.ts'
 import { BoundedQueue, errorText, isShoalError, type Logger, ShoalError } from '../lib/index.ts'
+import { MESH_LEASE_MS } from '../model/index.ts'
 import type { Channel, Clock } from '../ports/index.ts'
 import { Mesh, type MeshUpSchema, type MeshUpdate as WireMeshUpdate } from '../proto/index.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -21,6 +22,7 @@ export interface MeshDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly dataPlane: AgentDataPlane
+  readonly nodeId: string
   readonly daemonVersion: string
   readonly supervisor: Supervisor
 }
@@ -37,9 +39,29 @@ export class MeshClient {
   /** What the manager of the present stream wants to know. */
   #draining = new Set<string>()
   #watching = false
+  /** Monotonic: when a manager was last heard of on this stream. */
+  #heardMs: number
 
   constructor(deps: MeshDeps) {
     this.#deps = deps
+    this.#heardMs = deps.clock.monotonicMs()
+  }
+
+  /**
+   * Keeps the lease until the signal aborts: without a word from a manager for that long, addresses of other nodes may have new owners, so this node
+   * sends nothing to them any more. Its own tasks stay reachable; the next stream begins with a snapshot.
+   */
+  async keepLease(signal: AbortSignal): Promise<void> {
+    const { clock, log, nodeId } = this.#deps
+    while (!signal.aborted) {
+      const leftMs = this.#heardMs + MESH_LEASE_MS - clock.monotonicMs()
+      if (leftMs <= 0 && [...this.#wanted.endpoints.values()].some((endpoint) => endpoint.nodeId !== nodeId)) {
+        log.warn('no manager was heard of for too long: traffic goes to the tasks of this node only', { leaseMs: MESH_LEASE_MS })
+        const own = [...this.#wanted.endpoints].filter(([, endpoint]) => endpoint.nodeId === nodeId)
+        this.#want({ ...this.#wanted, version: 0n, endpoints: new Map(own) })
+      }
+      await clock.sleep(leftMs > 0 ? leftMs : MESH_LEASE_MS, signal).catch(() => {}) // aborted
+    }
   }
 
   /** Keeps a stream open until the signal aborts. A manager without this service (a stock one) gets no second call. */
@@ -84,6 +106,7 @@ export class MeshClient {
     this.#up = up
     try {
       for await (const { msg } of channel.bidiStream(Mesh.method.stream, up, { signal })) {
+        this.#heardMs = this.#deps.clock.monotonicMs()
         if (msg.case === 'ping') send(up, { msg: { case: 'pong', value: { seq: msg.value.seq } } })
         if (msg.case === 'drain') this.#drain(msg.value.taskIds)
         if (msg.case === 'update') {
@@ -199,7 +222,13 @@ function parseUpdate(update: WireMeshUpdate): MeshUpdate {
       name,
       dnsrr,
       vips: vips.map(({ networkId, address }) => ({ networkId, address })),
-      ports: ports.map(({ protocol, published, target, name: portName, address }) => ({ protocol, published, target, name: portName, address })),
+      ports: ports.map(({ protocol, published, target, name: portName, address }) => ({
+        protocol,
+        published,
+        target,
+        name: portName,
+        address,
+      })),
       clientAffinity,
     })),
     goneServices: update.goneServices,

@@ -1,8 +1,8 @@
 // Reports of tasks on their way into the store: checked, coalesced, written in batches.
 import { errorText, type Instant, type Logger, type NodeId, ShoalError, type TaskId } from '../lib/index.ts'
-import { type Task, type TaskReport, TaskState, type TaskStatus } from '../model/index.ts'
+import { holdsOf, isTerminal, type Task, type TaskReport, TaskState, type TaskStatus } from '../model/index.ts'
 import type { Clock, Timer } from '../ports/index.ts'
-import type { Store } from '../store/index.ts'
+import { putHold, type Store } from '../store/index.ts'
 import type { DispatcherLimits } from './limits.ts'
 
 interface Pending {
@@ -54,6 +54,7 @@ export class StatusIntake {
       for (const { nodeId, report } of batch) {
         const task = tx.tasks.get(report.taskId)
         if (task?.nodeId !== nodeId || !changes(task.status, report)) continue
+        if (isTerminal(report.state)) for (const hold of holdsOf(task, tx.now)) putHold(tx, hold)
         tx.tasks.update({ ...task, status: nextStatus(task, report, tx.now) })
       }
     })

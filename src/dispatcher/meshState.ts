@@ -1,7 +1,7 @@
 // What the mesh has to know, as a projection of the store: peers, networks, services, endpoints, each with the version of its last change.
 import { create } from '@bufbuild/protobuf'
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../lib/index.ts'
-import { AFFINITY_LABEL, CLIENT_IP_AFFINITY, type Node, networksOf, PUBLISH_ADDRESS_LABEL, type Task, TaskState } from '../model/index.ts'
+import { AFFINITY_LABEL, CLIENT_IP_AFFINITY, isEndpoint, type Node, networksOf, PUBLISH_ADDRESS_LABEL, TaskState } from '../model/index.ts'
 import {
   type MeshEndpoint,
   MeshEndpointSchema,
@@ -204,10 +204,6 @@ function* keysOf(change: Change, view: View): Iterable<MeshKey> {
 
 function isUp(node: Node | undefined): boolean {
   return node !== undefined && node.status.state !== 'down'
-}
-
-function isEndpoint(task: Task | undefined): task is Task & { nodeId: NodeId } {
-  return task?.nodeId !== undefined && task.status.state === TaskState.RUNNING && task.attachments.length > 0
 }
 
 function project(key: MeshKey, view: View): MeshObject | undefined {

@@ -1,8 +1,8 @@
 // Tasks of nodes that are gone for good: nobody will report on them any more.
 import { errorText, type Logger, type NodeId } from '../lib/index.ts'
-import { isTerminal, type Node, TaskState } from '../model/index.ts'
+import { holdsOf, isTerminal, type Node, TaskState } from '../model/index.ts'
 import type { Clock, Timer } from '../ports/index.ts'
-import type { Change, Store } from '../store/index.ts'
+import { type Change, putHold, type Store } from '../store/index.ts'
 import type { DispatcherLimits } from './limits.ts'
 
 /** Tasks in one transaction; a node with more gets several. */
@@ -85,6 +85,7 @@ export class Orphans {
             tx.tasks.delete(task.id) // a single container's place: there is no history to keep
             continue
           }
+          for (const hold of holdsOf(task, tx.now)) putHold(tx, hold)
           const message = node ? 'Task belonged to a node that was down for too long' : 'Task belonged to a node that has been deleted'
           tx.tasks.update({ ...task, status: { ...task.status, state: TaskState.ORPHANED, at: tx.now, message } })
         }

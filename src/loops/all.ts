@@ -2,6 +2,7 @@
 import { allocation } from './allocation.ts'
 import { enforcer } from './enforcer.ts'
 import { global } from './global.ts'
+import { holds } from './holds.ts'
 import { jobs } from './jobs.ts'
 import { nodeDown } from './nodeDown.ts'
 import { reaper } from './reaper.ts'
@@ -29,6 +30,7 @@ export function allLoops(acknowledgements?: Acknowledgements): readonly AnyLoop[
     restart,
     enforcer,
     release(acknowledgements),
+    holds(acknowledgements),
     reaper,
     revisions,
     allocation(),

@@ -1,6 +1,7 @@
 // Gives up tasks of nodes that are gone for good: nobody will ever report on them again.
 import type { NodeId } from '../lib/index.ts'
-import { isTerminal, type Node, TaskState } from '../model/index.ts'
+import { holdsOf, isTerminal, type Node, TaskState } from '../model/index.ts'
+import { putHold } from '../store/index.ts'
 import { isUnassigned } from './tasks.ts'
 import type { Loop, View } from './types.ts'
 
@@ -38,6 +39,7 @@ export const nodeDown: Loop<NodeId> = {
         continue
       }
       const message = node ? 'the node has been down for too long' : 'the node was removed'
+      for (const hold of holdsOf(task, ctx.now)) putHold(ctx.tx, hold)
       ctx.tx.tasks.update({ ...task, status: { ...task.status, state: TaskState.ORPHANED, at: ctx.now, message } })
     }
     return 'done'

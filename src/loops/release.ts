@@ -11,12 +11,14 @@ export type Acknowledged = 'yes' | { readonly wakeAt: Instant }
 export interface Acknowledgements {
   served(task: Task, view: View): Acknowledged
   released(task: Task, view: View): Acknowledged
+  /** Every live node has this commit; if not, the loop `holds` is woken with the key when it is so. */
+  everywhere(key: string, version: number): boolean
   /** The task is gone, or changed its mind. */
   forget(id: TaskId): void
 }
 
 /** Nobody has to agree. */
-export const AT_ONCE: Acknowledgements = { served: () => 'yes', released: () => 'yes', forget: () => {} }
+export const AT_ONCE: Acknowledgements = { served: () => 'yes', released: () => 'yes', everywhere: () => true, forget: () => {} }
 
 export function release(acknowledgements: Acknowledgements = AT_ONCE): Loop<TaskId> {
   return {

@@ -1,7 +1,7 @@
 // What loops know about tasks: how one is made and ended, which belong together in a slot, and when one has stopped.
 import { assert, type Instant, type NodeId, type ServiceId } from '../lib/index.ts'
-import { isTerminal, type Node, type Service, type Task, TaskState } from '../model/index.ts'
-import { oldestFirst, type View } from '../store/index.ts'
+import { holdsOf, isTerminal, type Node, type Service, type Task, TaskState } from '../model/index.ts'
+import { oldestFirst, putHold, type View } from '../store/index.ts'
 import { planRestart } from './restartPlan.ts'
 import type { Context } from './types.ts'
 
@@ -124,5 +124,6 @@ function releaseAtOnce(task: Task, now: Instant): Partial<Task> {
 
 export function deleteTask(ctx: Context, task: Task): void {
   ctx.limit.spend()
+  for (const hold of holdsOf(task, ctx.now)) putHold(ctx.tx, hold)
   ctx.tx.tasks.delete(task.id)
 }

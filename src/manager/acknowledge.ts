@@ -2,7 +2,7 @@
 import type { MeshAcks } from '../dispatcher/index.ts'
 import type { Logger, TaskId } from '../lib/index.ts'
 import type { Acknowledged, Acknowledgements } from '../loops/index.ts'
-import { drainTimeoutMs, type Task, TaskState } from '../model/index.ts'
+import { drainTimeoutMs, isEndpoint, type Task } from '../model/index.ts'
 import type { Clock } from '../ports/index.ts'
 import type { View } from '../store/index.ts'
 
@@ -14,7 +14,7 @@ export interface AcknowledgeDeps {
   readonly clock: Clock
   readonly log: Logger
   /** To be looked at again. */
-  readonly wake: (taskIds: readonly TaskId[]) => void
+  readonly wake: (loop: 'release' | 'holds', keys: readonly string[]) => void
 }
 
 /** One task that is waited for. Times are monotonic. */
@@ -31,19 +31,19 @@ interface Wait {
 export class MeshAcknowledgements implements Acknowledgements {
   readonly #deps: AcknowledgeDeps
   readonly #waits = new Map<TaskId, Wait>()
+  /** Keys of holds and the commit that all nodes must have. */
+  readonly #holds = new Map<string, number>()
   readonly #unsubscribe: readonly (() => void)[]
 
   constructor(deps: AcknowledgeDeps) {
     this.#deps = deps
-    this.#unsubscribe = [
-      deps.mesh.onAcked((version) => this.#acked(version)),
-      deps.mesh.onDrained((taskIds) => this.#drained(taskIds)),
-    ]
+    this.#unsubscribe = [deps.mesh.onAcked((version) => this.#acked(version)), deps.mesh.onDrained((taskIds) => this.#drained(taskIds))]
   }
 
   stop(): void {
     for (const unsubscribe of this.#unsubscribe) unsubscribe()
     this.#waits.clear()
+    this.#holds.clear()
   }
 
   served(task: Task): Acknowledged {
@@ -60,6 +60,13 @@ export class MeshAcknowledgements implements Acknowledgements {
       if (answer !== 'yes') return answer
     }
     return this.#drain(task, view)
+  }
+
+  everywhere(key: string, version: number): boolean {
+    const reached = this.#deps.mesh.lowestAcked() >= version
+    if (reached) this.#holds.delete(key)
+    else this.#holds.set(key, version)
+    return reached
   }
 
   forget(id: TaskId): void {
@@ -114,7 +121,10 @@ export class MeshAcknowledgements implements Acknowledgements {
   #acked(version: number): void {
     const ids: TaskId[] = []
     for (const [id, { task, phase }] of this.#waits) if (phase !== 'drain' && task.version <= version) ids.push(id)
-    if (ids.length > 0) this.#deps.wake(ids)
+    if (ids.length > 0) this.#deps.wake('release', ids)
+    const keys: string[] = []
+    for (const [key, wanted] of this.#holds) if (wanted <= version) keys.push(key)
+    if (keys.length > 0) this.#deps.wake('holds', keys)
   }
 
   #drained(taskIds: readonly TaskId[]): void {
@@ -123,11 +133,6 @@ export class MeshAcknowledgements implements Acknowledgements {
       if (wait) wait.drained = true
       return wait !== undefined
     })
-    if (known.length > 0) this.#deps.wake(known)
+    if (known.length > 0) this.#deps.wake('release', known)
   }
-}
-
-/** The mesh announces it (as `isEndpoint` of the dispatcher's mesh state). */
-function isEndpoint(task: Task): boolean {
-  return task.serviceId !== undefined && task.status.state === TaskState.RUNNING && task.attachments.length > 0
 }

@@ -52,7 +52,7 @@ export async function startManager(deps: ManagerDeps): Promise<Manager> {
     mesh: dispatcher.mesh,
     clock,
     log,
-    wake: (taskIds) => runner.wake('release', taskIds),
+    wake: (loop, keys) => runner.wake(loop, keys),
   })
   const runner = createRunner({ store, clock, random, log, loops: (deps.loops ?? allLoops)(acknowledgements) })
   const control = createControl({ store, random })
