@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { ShoalError } from '../lib/index.ts'
 import { createEngineClient, forward, upgrade } from '../proxy/index.ts'
 import type { ApiDeps, App } from './app.ts'
+import { keepPlaces } from './attachments.ts'
 import { createEngineFacts, type Facts, requireSupportedVersion } from './engineFacts.ts'
 import { createEventHub } from './events/hub.ts'
 import { NO_VERSION } from './http/context.ts'
@@ -50,6 +51,8 @@ export function createApi(deps: ApiDeps): Api {
   ])
   /** One of each request that is being answered. (AbortSignal.any over one long-lived signal would keep something of every request.) */
   const running = new Set<AbortController>()
+  const keeping = new AbortController()
+  if (deps.attachments) keepPlaces(app, keeping.signal).catch(() => {}) // never rejects
 
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const { path, version, query } = parseUrl(req.url ?? '/')
@@ -105,6 +108,7 @@ export function createApi(deps: ApiDeps): Api {
       }
     },
     close() {
+      keeping.abort()
       for (const request of running) request.abort()
       app.events.close()
     },

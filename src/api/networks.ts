@@ -84,6 +84,21 @@ export async function resolveNetwork(app: App, text: string, scope: string): Pro
   return byPrefix[0] ? { kind: 'swarm', network: byPrefix[0] } : { kind: 'none' }
 }
 
+/**
+ * A network of the swarm by its id or name, whether or not this node serves it now: a container may want to be the first on it. Undefined when the engine has one
+ * of that name, or nobody has.
+ */
+export async function attachableNetwork(app: App, text: string): Promise<{ readonly id: string; readonly name: string } | undefined> {
+  const manager = app.deps.node.manager()
+  const known = manager
+    ? [...manager.store.view().networks.values()].filter((one) => !one.predefined).map(({ id, spec }) => ({ id, name: spec.name }))
+    : (app.deps.knownNetworks?.() ?? [])
+  const found = known.find(({ id }) => id === text) ?? known.find(({ name }) => name === text)
+  if (!found) return undefined
+  const local = await engineNetwork(app, text)
+  return local && (local.Id === text || local.Name === text) ? undefined : found
+}
+
 export function networkNotFound(text: string): ShoalError {
   return new ShoalError('not-found', `network ${text} not found`)
 }

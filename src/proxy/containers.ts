@@ -72,3 +72,70 @@ function renamed(networks: object, names: ReadonlyMap<string, NetworkFacts>): Re
   }
   return result
 }
+
+/** A place on a network of ours, as a container create needs it. */
+export interface PlaceFacts {
+  readonly engineName: string
+  readonly address: string
+  readonly mac: string
+  /** Name server there. */
+  readonly dns: string | undefined
+  readonly label: readonly [key: string, value: string]
+}
+
+interface EndpointConfig {
+  readonly IPAMConfig?: { readonly IPv4Address?: string } | null
+  readonly Aliases?: readonly string[] | null
+}
+
+/** What a container create or a connect says about its place on one network. */
+export function requestedPlace(endpoint: unknown): { readonly aliases: readonly string[]; readonly address: string | undefined } {
+  const { IPAMConfig, Aliases } = (endpoint ?? {}) as EndpointConfig
+  const aliases = Array.isArray(Aliases) ? Aliases.filter((alias) => typeof alias === 'string') : []
+  const address = IPAMConfig?.IPv4Address
+  return { aliases, address: typeof address === 'string' && address !== '' ? address : undefined }
+}
+
+/** The endpoint's settings with the address that the container has to have. */
+export function endpointAt(endpoint: unknown, { address, mac }: Pick<PlaceFacts, 'address' | 'mac'>): Record<string, unknown> {
+  const { IPAMConfig, ...rest } = (endpoint ?? {}) as EndpointConfig
+  return { ...rest, IPAMConfig: { ...IPAMConfig, IPv4Address: address }, MacAddress: mac }
+}
+
+/** What a container create says about one network, by the name or id that it uses. */
+export function requestedEndpoint(body: unknown, network: string): unknown {
+  const endpoints = (body as CreateBody | undefined)?.NetworkingConfig?.EndpointsConfig
+  return typeof endpoints === 'object' && endpoints !== null ? (endpoints as Record<string, unknown>)[network] : undefined
+}
+
+/** The body of a container create on the engine-side networks. `places`: by the name or id that the body uses. */
+export function withPlaces(body: unknown, places: ReadonlyMap<string, PlaceFacts>): unknown {
+  const {
+    HostConfig,
+    NetworkingConfig,
+    Labels,
+    MacAddress: _,
+    ...rest
+  } = body as CreateBody & { Labels?: object | null; MacAddress?: unknown }
+  const endpoints: Record<string, unknown> = {}
+  const named = NetworkingConfig?.EndpointsConfig
+  for (const [name, endpoint] of Object.entries(typeof named === 'object' && named !== null ? named : {})) {
+    const place = places.get(name)
+    endpoints[place?.engineName ?? name] = place ? endpointAt(endpoint, place) : endpoint
+  }
+  const mode = HostConfig?.NetworkMode
+  const main = typeof mode === 'string' ? places.get(mode) : undefined
+  if (main) endpoints[main.engineName] ??= endpointAt(undefined, main)
+  const servers = [...new Set([...places.values()].flatMap(({ dns }) => (dns === undefined ? [] : [dns])))].slice(0, 1)
+  const own = (HostConfig as { Dns?: unknown } | undefined)?.Dns
+  return {
+    ...rest,
+    Labels: { ...Labels, ...Object.fromEntries([...places.values()].map(({ label }) => label)) },
+    HostConfig: {
+      ...HostConfig,
+      ...(main && { NetworkMode: main.engineName }),
+      Dns: [...servers, ...(Array.isArray(own) ? own : [])],
+    },
+    NetworkingConfig: { ...NetworkingConfig, EndpointsConfig: endpoints },
+  }
+}

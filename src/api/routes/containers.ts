@@ -1,15 +1,28 @@
 // Routes about containers that go through to the engine with something changed on the way (architecture 3).
-import { type EngineAnswer, forward, parseJson, requestedNetworks, withOwnSocket, withSwarmNetworkNames } from '../../proxy/index.ts'
+import {
+  type EngineAnswer,
+  forward,
+  type PlaceFacts,
+  parseJson,
+  requestedEndpoint,
+  requestedNetworks,
+  requestedPlace,
+  withOwnSocket,
+  withPlaces,
+  withSwarmNetworkNames,
+} from '../../proxy/index.ts'
 import type { App } from '../app.ts'
+import { ATTACHMENT_LABEL, giveBack, takePlace } from '../attachments.ts'
 import { type RequestContext, readBody, sendJson } from '../http/context.ts'
 import type { Route } from '../http/router.ts'
-import { engineNames, swarmNetworks } from '../networks.ts'
-import { attachmentRefusal } from './networks.ts'
+import { attachableNetwork, engineNames } from '../networks.ts'
 
 /** Bodies of container creates: larger than specs, because labels and environments of whole projects come here. */
 const MAX_CREATE_BYTES = 16 * 1024 * 1024
 /** How the data plane names engine-side networks; answers without it need no second look. */
 const OUR_NAMES = '"shoal-'
+/** Modes and networks that are always the engine's own. */
+const ENGINE_MODES: ReadonlySet<string> = new Set(['default', 'bridge', 'host', 'none'])
 
 export function containerRoutes(app: App): Route[] {
   return [
@@ -19,20 +32,57 @@ export function containerRoutes(app: App): Route[] {
   ]
 }
 
-async function create(app: App, { req, res }: RequestContext): Promise<void> {
+async function create(app: App, { req, res, query }: RequestContext): Promise<void> {
   const body = await readBody(req, MAX_CREATE_BYTES)
   const json = parseJson(body)
-  const networks = requestedNetworks(json).filter(
-    (name) => !['default', 'bridge', 'host', 'none'].includes(name) && !name.startsWith('container:'),
-  )
-  if (networks.length > 0 && app.deps.node.status().role !== undefined) {
-    const ours = (await swarmNetworks(app)).filter(({ predefined }) => !predefined)
-    const wanted = ours.find(({ id, name }) => networks.includes(name) || networks.includes(id))
-    if (wanted) throw attachmentRefusal(wanted)
-  }
+  const places = await takePlaces(app, json, query.get('name') ?? '')
   const { ownSocket } = app.deps
-  const changed = ownSocket === undefined ? undefined : withOwnSocket(json, ownSocket)
-  return forward(app.engine, app.deps.log, req, res, { body: changed === undefined ? body : Buffer.from(JSON.stringify(changed)) })
+  const withSocket = ownSocket === undefined ? undefined : withOwnSocket(json, ownSocket)
+  if (places.size === 0) {
+    return forward(app.engine, app.deps.log, req, res, { body: withSocket === undefined ? body : Buffer.from(JSON.stringify(withSocket)) })
+  }
+  const ids = [...places.values()].map(({ label }) => label[1])
+  try {
+    const answer = await app.engine.ask(
+      { method: 'POST', path: req.url ?? '/containers/create', headers: { 'Content-Type': 'application/json' } },
+      JSON.stringify(withPlaces(withSocket ?? json, places)),
+    )
+    if (answer.status !== 201) await giveBack(app, ids)
+    relay(res, answer)
+  } catch (error) {
+    await giveBack(app, ids)
+    throw error
+  }
+}
+
+/** A place on each network of the swarm that the container is to be on, by the name that its body uses. */
+async function takePlaces(app: App, json: unknown, containerName: string): Promise<Map<string, PlaceFacts>> {
+  const places = new Map<string, PlaceFacts>()
+  if (app.deps.node.status().role === undefined) return places
+  try {
+    for (const name of requestedNetworks(json)) {
+      if (ENGINE_MODES.has(name) || name.startsWith('container:')) continue
+      const network = await attachableNetwork(app, name)
+      if (!network) continue
+      const { aliases, address } = requestedPlace(requestedEndpoint(json, name))
+      const names = containerName === '' ? aliases : [containerName.replace(/^\//, ''), ...aliases]
+      const place = await takePlace(app, network, { networkId: network.id, containerId: undefined, aliases: names, address })
+      places.set(name, {
+        engineName: place.engineNetwork.name,
+        address: place.address,
+        mac: place.mac,
+        dns: place.dns,
+        label: [ATTACHMENT_LABEL + network.id, place.id],
+      })
+    }
+  } catch (error) {
+    await giveBack(
+      app,
+      [...places.values()].map(({ label }) => label[1]),
+    )
+    throw error
+  }
+  return places
 }
 
 async function list(app: App, { req, res }: RequestContext): Promise<void> {
@@ -58,7 +108,7 @@ function mentionsOurs({ status, body }: EngineAnswer): boolean {
   return status === 200 && body.includes(OUR_NAMES)
 }
 
-function relay(res: RequestContext['res'], { status, headers, body }: EngineAnswer): void {
+export function relay(res: RequestContext['res'], { status, headers, body }: EngineAnswer): void {
   res.writeHead(status, { 'Content-Type': headers['content-type'] ?? 'application/json', 'Content-Length': body.length })
   res.end(body)
 }

@@ -2,14 +2,16 @@
 
 import type { NetworkId } from '../../lib/index.ts'
 import { SECOND_MS, ShoalError } from '../../lib/index.ts'
-import { forward, parseJson } from '../../proxy/index.ts'
+import { type EngineAnswer, endpointAt, forward, parseJson, requestedPlace } from '../../proxy/index.ts'
 import { type App, managerOf } from '../app.ts'
+import { ATTACHMENT_LABEL, giveBack, serveNames, takePlace } from '../attachments.ts'
 import { type RequestContext, readBody, sendEmpty, sendJson } from '../http/context.ts'
 import { asManager, HttpError } from '../http/errors.ts'
 import { type Filters, parseFilters } from '../http/filters.ts'
 import type { Route } from '../http/router.ts'
 import { networkCreateRequest, networkSpecOf } from '../json/network.ts'
 import {
+  attachableNetwork,
   type EngineNetwork,
   engineBridges,
   isOurs,
@@ -18,6 +20,7 @@ import {
   type SwarmNetwork,
   swarmNetworks,
 } from '../networks.ts'
+import { relay } from './containers.ts'
 
 /** How long a create waits for its subnet, so that an inspect right after it shows one. */
 const ALLOCATION_WAIT_MS = 2 * SECOND_MS
@@ -29,8 +32,8 @@ export function networkRoutes(app: App): Route[] {
     { method: 'POST', pattern: '/networks/prune', handler: (context) => prune(app, context) },
     { method: 'GET', pattern: '/networks/{id}', handler: (context) => inspect(app, context) },
     { method: 'DELETE', pattern: '/networks/{id}', handler: (context) => remove(app, context) },
-    { method: 'POST', pattern: '/networks/{id}/connect', handler: (context) => attach(app, context) },
-    { method: 'POST', pattern: '/networks/{id}/disconnect', handler: (context) => attach(app, context) },
+    { method: 'POST', pattern: '/networks/{id}/connect', handler: (context) => connect(app, context) },
+    { method: 'POST', pattern: '/networks/{id}/disconnect', handler: (context) => disconnect(app, context) },
   ]
 }
 
@@ -118,24 +121,75 @@ async function remove(app: App, { req, res, params }: RequestContext): Promise<v
   sendEmpty(res, 204)
 }
 
-/** Containers of people on networks of the swarm: that needs attachments, which are not there yet. */
-async function attach(app: App, { req, res, params }: RequestContext): Promise<void> {
-  const found = await resolveNetwork(app, params.id!, '')
-  if (found.kind === 'none') throw networkNotFound(params.id!)
-  if (found.kind === 'engine') return forward(app.engine, app.deps.log, req, res)
-  throw attachmentRefusal(found.network)
+interface ConnectBody {
+  readonly Container?: string
+  readonly EndpointConfig?: unknown
+  readonly Force?: boolean
 }
 
-export function attachmentRefusal({ name, attachable }: Pick<SwarmNetwork, 'name' | 'attachable'>): Error {
-  if (!attachable) {
-    return new HttpError(
-      403,
-      `Could not attach to network ${name}: rpc error: code = PermissionDenied desc = network ${name} not manually attachable`,
+/** The engine-side network, with the address that the managers gave. */
+async function connect(app: App, { req, res, params }: RequestContext): Promise<void> {
+  const body = await readBody(req)
+  const network = await attachableNetwork(app, params.id!)
+  if (!network) return forwardOwn(app, req, res, params.id!, body)
+  const { Container, EndpointConfig } = (parseJson(body) ?? {}) as ConnectBody
+  const container = await containerOf(app, Container ?? '')
+  const { aliases, address } = requestedPlace(EndpointConfig)
+  const names = [container.Name.replace(/^\//, ''), container.Id.slice(0, 12), ...aliases]
+  const place = await takePlace(app, network, { networkId: network.id, containerId: container.Id, aliases: names, address })
+  const request = { Container: container.Id, EndpointConfig: endpointAt(EndpointConfig, place) }
+  const answer = await askEngine(app, `${place.engineNetwork.name}/connect`, request).catch(async (error) => {
+    await giveBack(app, [place.id])
+    throw error
+  })
+  if (answer.status !== 200) await giveBack(app, [place.id])
+  else await serveNames(app, container.Id, place)
+  relay(res, answer)
+}
+
+async function disconnect(app: App, { req, res, params }: RequestContext): Promise<void> {
+  const body = await readBody(req)
+  const found = await resolveNetwork(app, params.id!, '')
+  if (found.kind === 'none') throw networkNotFound(params.id!)
+  if (found.kind === 'engine') return forward(app.engine, app.deps.log, req, res, { body })
+  const bridge = (await engineBridges(app)).get(found.network.id)
+  if (!bridge) throw networkNotFound(params.id!)
+  const { Container, Force } = (parseJson(body) ?? {}) as ConnectBody
+  // a container that is gone may still be taken off by force
+  const container = await containerOf(app, Container ?? '').catch(() => undefined)
+  const answer = await askEngine(app, `${bridge.Id}/disconnect`, { Container: container?.Id ?? Container, Force })
+  if (answer.status === 200 && container) {
+    const marked = container.Config?.Labels?.[ATTACHMENT_LABEL + found.network.id]
+    const own = app.deps.attachments?.()?.attachments() ?? []
+    const gone = own.filter((one) => one.networkId === found.network.id && (one.containerId === container.Id || one.id === marked))
+    await giveBack(
+      app,
+      gone.map((one) => one.id),
     )
   }
-  return new ShoalError('unimplemented', `attaching single containers to the swarm network ${name} is not possible yet`, {
-    next: 'Run the container as a service on it',
-  })
+  relay(res, answer)
+}
+
+async function forwardOwn(app: App, req: RequestContext['req'], res: RequestContext['res'], text: string, body: Buffer): Promise<void> {
+  const found = await resolveNetwork(app, text, '')
+  if (found.kind === 'none') throw networkNotFound(text)
+  if (found.kind === 'swarm')
+    throw new HttpError(403, `${found.network.name} is a network of the swarm that containers cannot be connected to`)
+  return forward(app.engine, app.deps.log, req, res, { body })
+}
+
+interface ContainerFacts {
+  readonly Id: string
+  readonly Name: string
+  readonly Config?: { readonly Labels?: Readonly<Record<string, string>> | null }
+}
+
+async function containerOf({ engine }: App, text: string): Promise<ContainerFacts> {
+  return (await engine.json({ method: 'GET', path: `/containers/${encodeURIComponent(text)}/json` })) as ContainerFacts
+}
+
+function askEngine({ engine }: App, path: string, body: unknown): Promise<EngineAnswer> {
+  return engine.ask({ method: 'POST', path: `/networks/${path}`, headers: { 'Content-Type': 'application/json' } }, JSON.stringify(body))
 }
 
 /** The engine's unused networks (never the bridges of ours) and the swarm's. */

@@ -103,7 +103,7 @@ export class Responder {
     }
     this.#connections.add(connection)
     connection.on('close', () => this.#connections.delete(connection))
-    connection.setTimeout(TCP_IDLE_MS, () => connection.destroy())
+    connection.setTimeout(TCP_IDLE_MS, () => connection.destroy()) // real-time: the socket's own idle timer
     const frames = new Frames()
     connection.on('data', (data) => {
       for (const message of frames.take(data)) {
