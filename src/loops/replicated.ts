@@ -2,7 +2,7 @@
 import type { ServiceId } from '../lib/index.ts'
 import { type Service, type Task, TaskState } from '../model/index.ts'
 import { createTask, endTask, hasFinished, inOrder, isLive } from './tasks.ts'
-import type { Loop } from './types.ts'
+import type { Context, Loop, Outcome } from './types.ts'
 
 export interface SlotsPlan {
   /** Slot numbers that need a task. */
@@ -32,18 +32,45 @@ export const replicated: Loop<ServiceId> = {
   reconcile(ctx, serviceId) {
     const service = ctx.tx.services.get(serviceId)
     if (service?.spec.mode.kind !== 'replicated') return 'done' // a removed service is the removal loop's
+    const left = unfilled.get(service)
+    if (left) return goOnFilling(ctx, service, left)
     const slots = groupBySlot(ctx.tx.tasks.byService(serviceId))
     const plan = planSlots(service, service.spec.mode.replicas, slots)
     for (const slot of plan.remove) {
       if (ctx.limit.spent) return 'again'
       for (const task of slots.get(slot) ?? []) endTask(ctx, task, TaskState.REMOVE)
     }
-    for (const slot of plan.add) {
-      if (ctx.limit.spent) return 'again'
-      createTask(ctx, service, { slot })
-    }
-    return 'done'
+    const toFill = { slots: plan.add, next: 0 }
+    fill(ctx, service, toFill)
+    if (toFill.next === plan.add.length) return 'done'
+    unfilled.set(service, toFill)
+    return 'again'
   },
+}
+
+interface ToFill {
+  readonly slots: readonly number[]
+  next: number
+}
+
+/**
+ * What the last look at all slots of a service (this very version of it) found to be filled: a large service takes many turns, and looking at all its slots
+ * in each would cost the square of its size. Nothing depends on it: each slot is looked at again before it is filled, and at the end comes another whole look.
+ */
+const unfilled = new WeakMap<Service, ToFill>()
+
+function goOnFilling(ctx: Context, service: Service, left: ToFill): Outcome {
+  fill(ctx, service, left)
+  if (left.next === left.slots.length) unfilled.delete(service)
+  return 'again'
+}
+
+function fill(ctx: Context, service: Service, toFill: ToFill): void {
+  for (; toFill.next < toFill.slots.length && !ctx.limit.spent; toFill.next++) {
+    const slot = toFill.slots[toFill.next]!
+    const tasks = [...ctx.tx.tasks.bySlot(service.id, slot)].sort(inOrder)
+    if (!isFilled(service, tasks)) createTask(ctx, service, { slot })
+  }
 }
 
 /** Tasks of each slot, oldest first. */
