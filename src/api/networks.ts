@@ -37,12 +37,13 @@ export function isOurs(network: EngineNetwork): boolean {
 /** All of the swarm's networks that this node knows of, those that every node has by itself (host, bridge) included. */
 export async function swarmNetworks(app: App): Promise<SwarmNetwork[]> {
   const manager = app.deps.node.manager()
-  if (manager) return [...manager.store.view().networks.values()].map(fromStore)
+  if (manager) return [...manager.store.view().networks.values()].filter((network) => !network.removing).map(fromStore)
   if (app.deps.node.status().role === undefined) return []
   // A worker shows what it uses; ingress is everywhere.
   const bridges = await engineBridges(app)
   const known = app.deps.localNetworks?.() ?? []
-  const shown = known.filter(({ id, ingress }) => ingress || bridges.has(id))
+  // one without a name is being removed
+  const shown = known.filter(({ id, name, ingress }) => name !== '' && (ingress || bridges.has(id)))
   const unknown = [...bridges].filter(([id]) => !known.some((network) => network.id === id))
   return [...shown, ...unknown.map(([id, bridge]) => fromBridge(id, bridge))].map(fromLocal)
 }
@@ -91,7 +92,9 @@ export async function resolveNetwork(app: App, text: string, scope: string): Pro
 export async function attachableNetwork(app: App, text: string): Promise<{ readonly id: string; readonly name: string } | undefined> {
   const manager = app.deps.node.manager()
   const known = manager
-    ? [...manager.store.view().networks.values()].filter((one) => !one.predefined).map(({ id, spec }) => ({ id, name: spec.name }))
+    ? [...manager.store.view().networks.values()]
+        .filter((one) => !one.predefined && !one.removing)
+        .map(({ id, spec }) => ({ id, name: spec.name }))
     : (app.deps.knownNetworks?.() ?? [])
   const found = known.find(({ id }) => id === text) ?? known.find(({ name }) => name === text)
   if (!found) return undefined

@@ -244,7 +244,7 @@ function projectNetwork(view: View, id: NetworkId): MeshObject | undefined {
     kind: 'network',
     value: create(MeshNetworkSchema, {
       id,
-      name: spec.name,
+      name: network.removing ? '' : spec.name,
       vni: network.vni,
       subnet: first.subnet,
       gateway: first.gateway,

@@ -71,7 +71,7 @@ function ownNode(sessions: Sessions, peer: RpcPeer) {
 /** By id, then by name, as it was typed. */
 function attachable(view: View, target: string): Network {
   const network = view.networks.get(target as NetworkId) ?? view.networks.byName(target)
-  if (!network) throw new ShoalError('not-found', `network ${target} not found`)
+  if (!network || network.removing) throw new ShoalError('not-found', `network ${target} not found`)
   if (!network.spec.attachable) throw new ShoalError('permission-denied', `network ${network.spec.name} not manually attachable`)
   return network
 }

@@ -4,6 +4,7 @@ import { enforcer } from './enforcer.ts'
 import { global } from './global.ts'
 import { holds } from './holds.ts'
 import { jobs } from './jobs.ts'
+import { networkRemoval } from './networkRemoval.ts'
 import { nodeDown } from './nodeDown.ts'
 import { reaper } from './reaper.ts'
 import { type Acknowledgements, release } from './release.ts'
@@ -33,6 +34,7 @@ export function allLoops(acknowledgements?: Acknowledgements): readonly AnyLoop[
     holds(acknowledgements),
     reaper,
     revisions,
+    networkRemoval,
     allocation(),
     scheduling(),
   ]

@@ -241,6 +241,8 @@ export interface Network extends Meta {
   readonly plane: 'shoal' | 'swarm'
   /** `host` or `bridge` of each node under a swarm-scope name. */
   readonly predefined?: 'host' | 'bridge'
+  /** Removed by its users, but tasks that end are still on it: nobody sees it any more, and its name (then the id) is free. */
+  readonly removing?: true
   /** 0 until allocated. */
   readonly vni: number
   /** Allocated subnets (CIDR) with their gateway (plain address); empty until allocated. */

@@ -17,7 +17,7 @@ export function eventsOf(commit: Commit): SwarmEvent[] {
   for (const change of commit.changes) {
     const type = typeOf(change)
     if (!type) continue
-    const action = change.before === undefined ? 'create' : change.after === undefined ? 'remove' : 'update'
+    const action = change.before === undefined ? 'create' : change.after === undefined || isBeingRemoved(change) ? 'remove' : 'update'
     events.push({ type, action, id: change.id, attributes: attributesOf(change), at: commit.at, index: events.length })
   }
   return events
@@ -30,11 +30,18 @@ function typeOf(change: Change): SwarmEvent['type'] | undefined {
     case 'secret':
     case 'config':
       return change.table
-    case 'network':
-      return (change.after ?? (change.before as Network)).predefined ? undefined : 'network'
+    case 'network': {
+      const { predefined, removing } = change.after ?? (change.before as Network)
+      // what is being removed is gone for its users: the end of it says nothing more
+      return predefined || (removing && change.before?.removing) ? undefined : 'network'
+    }
     default:
       return undefined
   }
+}
+
+function isBeingRemoved(change: Change): boolean {
+  return change.table === 'network' && change.after?.removing === true
 }
 
 function attributesOf(change: Change): Record<string, string> {
@@ -46,7 +53,7 @@ function attributesOf(change: Change): Record<string, string> {
     case 'secret':
     case 'config':
     case 'network':
-      return { name: (change.after ?? change.before)?.spec.name ?? '' }
+      return { name: (isBeingRemoved(change) ? change.before : (change.after ?? change.before))?.spec.name ?? '' }
     default:
       return {}
   }

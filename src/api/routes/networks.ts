@@ -209,8 +209,8 @@ async function pruneSwarm({ deps }: App, filters: Filters): Promise<string[]> {
   // An age or an exclusion is said about networks of the engine only; then those of the swarm are left alone.
   if (!manager || [...filters.keys()].some((key) => key !== 'label')) return []
   const removed: string[] = []
-  for (const { id, spec, predefined } of [...manager.store.view().networks.values()]) {
-    if (predefined || spec.ingress || !filters.labels('label', spec.labels)) continue
+  for (const { id, spec, predefined, removing } of [...manager.store.view().networks.values()]) {
+    if (predefined || removing || spec.ingress || !filters.labels('label', spec.labels)) continue
     try {
       await manager.control.removeNetwork(id)
       removed.push(spec.name)

@@ -1,5 +1,6 @@
 // Networks of the swarm as objects: create, look up, remove; and those that every swarm has from its first moment.
 import { type NetworkId, newId, type RandomBytes, ShoalError } from '../../lib/index.ts'
+import { networkHasTasks } from '../../loops/index.ts'
 import { type Network, type NetworkSpec, TaskState, validateNetworkSpec } from '../../model/index.ts'
 import type { Fresh, View, WriteTx } from '../../store/index.ts'
 import { type ControlDeps, find, invalid, precondition } from './context.ts'
@@ -15,7 +16,7 @@ const DEFAULT_SUBNET_SIZE = 24
 
 export function networkControl({ store, random }: ControlDeps): NetworkControl {
   return {
-    network: (text) => find('network', store.view().networks, text),
+    network: (text) => findNetwork(store.view(), text),
     createNetwork: async (spec) => {
       validateNetworkSpec(spec)
       return await store.transact((tx) => {
@@ -25,12 +26,21 @@ export function networkControl({ store, random }: ControlDeps): NetworkControl {
     },
     removeNetwork: (text) =>
       store.transact((tx) => {
-        const network = find('network', tx.networks, text)
+        const network = findNetwork(tx, text)
         requireUnused(tx, network)
-        tx.networks.delete(network.id)
+        // tasks that are being stopped end with their connections; the network goes with the last of them (loops/networkRemoval.ts)
+        if (networkHasTasks(tx, network.id))
+          tx.networks.update({ ...network, removing: true, spec: { ...network.spec, name: network.id, attachable: false } })
+        else tx.networks.delete(network.id)
         return network.id
       }),
   }
+}
+
+function findNetwork(view: View, text: string): Network {
+  const network = find('network', view.networks, text)
+  if (network.removing) throw new ShoalError('not-found', `network ${text} not found`)
+  return network
 }
 
 /** `host` and `bridge` of each node, and ingress on the first subnet of the address pools. The cluster object has to be there. */
@@ -83,9 +93,9 @@ function requireUnused(view: View, network: Network): void {
   if (user && spec.ingress) throw precondition(`ingress network cannot be removed because service ${user.id} depends on it`)
   if (user) throw precondition(`network ${id} is in use by service ${user.id}`)
   for (const task of view.tasks.values()) {
-    const isThere = task.status.state <= TaskState.RUNNING
-    if (isThere && task.attachments.some(({ networkId }) => networkId === id))
-      throw precondition(`network ${id} is in use by task ${task.id}`)
+    const isWanted = task.desiredState <= TaskState.RUNNING && task.status.state <= TaskState.RUNNING
+    if (!isWanted || (task.serviceId && !view.services.get(task.serviceId))) continue // it is being stopped
+    if (task.attachments.some(({ networkId }) => networkId === id)) throw precondition(`network ${id} is in use by task ${task.id}`)
   }
 }
 
