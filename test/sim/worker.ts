@@ -6,11 +6,14 @@ import { MUTANTS } from './mutants.ts'
 export interface Job {
   readonly size: Omit<RunOptions, 'seed'>
   readonly seeds: readonly number[]
-  /** Seeded into the program; ends with the first seed that fails. */
-  readonly mutant?: string
+  /** Instead of the program as it is, these faults are seeded into it one by one, each until a seed fails. */
+  readonly mutants?: readonly string[]
 }
 
-export type Outcome = Pick<RunResult, 'seed' | 'ok' | 'violations' | 'traceHash' | 'stats'> & { readonly text: string }
+export type Outcome = Pick<RunResult, 'seed' | 'ok' | 'violations' | 'traceHash' | 'stats'> & {
+  readonly text: string
+  readonly mutant: string | undefined
+}
 
 /** The outcomes of all seeds that were run, in order. */
 export function runInThread(job: Job): Promise<readonly Outcome[]> {
@@ -22,17 +25,23 @@ export function runInThread(job: Job): Promise<readonly Outcome[]> {
   })
 }
 
-async function work({ size, seeds, mutant }: Job): Promise<readonly Outcome[]> {
+async function work({ size, seeds, mutants }: Job): Promise<readonly Outcome[]> {
   const outcomes: Outcome[] = []
-  const tamper = MUTANTS.find(({ name }) => name === mutant)?.tamper
-  for (const seed of seeds) {
-    const options: RunOptions = { ...size, seed }
-    const { ok, violations, traceHash, stats } = await runSeed({ ...options, tamper: tamper?.() })
-    const text = ok ? '' : `seed ${seed}\n${describe({ violations })}\n  replay: ${replayCommand(options)} --trace`
-    outcomes.push({ seed, ok, violations, traceHash, stats, text })
-    if (mutant !== undefined && !ok) break
+  for (const mutant of mutants ?? [undefined]) {
+    for (const seed of seeds) {
+      const outcome = await runOne({ ...size, seed }, mutant)
+      outcomes.push(outcome)
+      if (mutant !== undefined && !outcome.ok) break
+    }
   }
   return outcomes
+}
+
+async function runOne(options: RunOptions, mutant: string | undefined): Promise<Outcome> {
+  const tamper = MUTANTS.find(({ name }) => name === mutant)?.tamper()
+  const { seed, ok, violations, traceHash, stats } = await runSeed({ ...options, tamper })
+  const text = ok ? '' : `seed ${seed}\n${describe({ violations })}\n  replay: ${replayCommand(options)} --trace`
+  return { seed, ok, violations, traceHash, stats, text, mutant }
 }
 
 if (!isMainThread && parentPort) parentPort.postMessage(await work(workerData as Job))
