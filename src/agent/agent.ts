@@ -40,7 +40,7 @@ class NodeAgent implements Agent {
     this.#deps = { ...deps, log }
     this.#supervisor = new Supervisor(log)
     this.#records = new TaskRecords(this.#deps, this.#supervisor)
-    const reporter = new Reporter(log)
+    const reporter = new Reporter(log, deps.clock)
     this.#tasks = new Tasks(
       {
         ...this.#deps,

@@ -55,6 +55,7 @@ class Call implements CallContext {
   readonly peer: RpcPeer
   readonly #contentType: string
   #controller: AbortController | undefined
+  #aborted = false
   #reason: ShoalError | undefined
   #deadline: NodeJS.Timeout | undefined
   #finished = false
@@ -71,30 +72,33 @@ class Call implements CallContext {
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController()
-      if (this.#reason) this.#controller.abort(this.#reason)
+      if (this.#aborted) this.#controller.abort(this.reason)
     }
     return this.#controller.signal
   }
 
   get aborted(): boolean {
-    return this.#reason !== undefined
+    return this.#aborted
   }
 
-  /** Why the call ended early, when it was not the caller who left. */
-  get reason(): ShoalError | undefined {
+  /** Why the call ended early. Made when somebody asks: every call ends, hardly any early. */
+  get reason(): ShoalError {
+    this.#reason ??= new ShoalError('canceled', 'the caller has gone')
     return this.#reason
   }
 
-  abort(reason: ShoalError): void {
-    if (this.#reason || this.#finished) return
+  /** Without a reason: the caller has gone. */
+  abort(reason?: ShoalError): void {
+    if (this.#aborted || this.#finished) return
+    this.#aborted = true
     this.#reason = reason
-    this.#controller?.abort(reason)
+    this.#controller?.abort(this.reason)
   }
 
   /** The stream has ended, in whatever way. */
   gone(): void {
     clearTimeout(this.#deadline)
-    this.abort(new ShoalError('canceled', 'the caller has gone'))
+    this.abort()
   }
 
   /** The headers, unless they have been sent. */
@@ -176,8 +180,14 @@ function requestsOf(call: Call, requests: Incoming<DescMethod['input']>, { metho
       call.abort(error as ShoalError)
     }
   })
-  stream.once('end', () => requests.finish())
-  stream.once('close', () => requests.finish(call.reason ?? new ShoalError('canceled', 'the caller has gone')))
+  let whole = false
+  stream.once('end', () => {
+    whole = true
+    requests.finish()
+  })
+  stream.once('close', () => {
+    if (!whole) requests.finish(call.reason)
+  })
   if (!single) return Promise.resolve()
   return requests.next().then(({ done, value }) => (done ? decode(input, new Uint8Array()) : value))
 }
