@@ -53,6 +53,7 @@ const REST = [
   'releasedAt',
   'notBefore',
   'restart',
+  'endReason',
   'attachmentSpec',
 ] as const satisfies readonly (keyof Task)[]
 

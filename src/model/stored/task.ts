@@ -40,6 +40,7 @@ class TaskRecord implements Task {
   declare readonly releasedAt?: Instant
   declare readonly notBefore?: Instant
   declare readonly restart?: Task['restart']
+  declare readonly endReason?: Task['endReason']
   declare readonly attachmentSpec?: Task['attachmentSpec']
 
   constructor(task: Omit<Task, keyof Meta>, meta: Meta, before: Task | undefined, texts: SharedTexts) {
@@ -60,6 +61,7 @@ class TaskRecord implements Task {
     if (task.releasedAt !== undefined) this.releasedAt = task.releasedAt
     if (task.notBefore !== undefined) this.notBefore = task.notBefore
     if (task.restart !== undefined) this.restart = task.restart
+    if (task.endReason !== undefined) this.endReason = task.endReason
     if (task.attachmentSpec !== undefined) this.attachmentSpec = task.attachmentSpec
   }
 }
