@@ -16,6 +16,7 @@ import { eventRoutes } from './routes/events.ts'
 import { logRoutes } from './routes/logs.ts'
 import { networkRoutes } from './routes/networks.ts'
 import { nodeRoutes } from './routes/nodes.ts'
+import { reachRoutes, reachUpgrade } from './routes/reach.ts'
 import { secretRoutes } from './routes/secrets.ts'
 import { serviceRoutes } from './routes/services.ts'
 import { swarmRoutes } from './routes/swarm.ts'
@@ -34,6 +35,9 @@ export interface Api {
 /** First segments of paths that belong to the swarm: what is unknown below them is not the engine's either. */
 const OWN_ROOTS = new Set(['swarm', 'nodes', 'services', 'tasks', 'secrets', 'configs', 'shoal'])
 
+/** What concerns this node only. */
+const NODE_PATHS: ReadonlySet<string> = new Set(['/swarm/init', '/swarm/join', '/swarm/leave', '/swarm/unlock'])
+
 export function createApi(deps: ApiDeps): Api {
   const engine = createEngineClient(deps.engineSocket)
   const app: App = { deps, engine, facts: createEngineFacts(engine, deps.clock), events: createEventHub(deps.node, deps.clock) }
@@ -44,6 +48,7 @@ export function createApi(deps: ApiDeps): Api {
     ...serviceRoutes(app),
     ...logRoutes(app),
     ...taskRoutes(app),
+    ...reachRoutes(app),
     ...secretRoutes(app),
     ...networkRoutes(app),
     ...eventRoutes(app),
@@ -67,6 +72,7 @@ export function createApi(deps: ApiDeps): Api {
       gone.abort()
     })
     setCommonHeaders(res, app.facts.last())
+    await freshView(deps, path)
     await match.handler({
       req,
       res,
@@ -99,8 +105,9 @@ export function createApi(deps: ApiDeps): Api {
     },
     async upgrade(req, socket, head) {
       try {
-        const { path, version } = parseUrl(req.url ?? '/')
+        const { path, version, query } = parseUrl(req.url ?? '/')
         if (version) requireSupportedVersion(version, await knownFacts(app))
+        if (await reachUpgrade(app, path, query, req, socket, head)) return
         if (isOwn(path)) throw new ShoalError('not-found', 'page not found')
         await upgrade(engine, deps.log, req, socket, head)
       } catch (error) {
@@ -125,6 +132,18 @@ function route(router: Router, method: string, path: string): Match | undefined 
   const match = router.match(method, path)
   if (!match && isOwn(path)) throw new ShoalError('not-found', 'page not found')
   return match
+}
+
+/** Of several managers, one that does not lead answers when its replica shows everything that was acknowledged before. */
+async function freshView({ node }: ApiDeps, path: string): Promise<void> {
+  if (NODE_PATHS.has(path)) return
+  if (isOwn(path)) await node.manager()?.fresh?.()
+  // networks of this node's engine are there whoever leads
+  else if (path.startsWith('/networks'))
+    await node
+      .manager()
+      ?.fresh?.()
+      .catch(() => {})
 }
 
 function isOwn(path: string): boolean {

@@ -126,7 +126,9 @@ export async function issueMemberCertificate(root: RootCa, csrPem: string, membe
 }
 
 function importSigningKey(lib: typeof X509, privateKeyPem: string): Promise<webcrypto.CryptoKey> {
-  return crypto.subtle.importKey('pkcs8', lib.PemConverter.decodeFirst(privateKeyPem), { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
+  return crypto.subtle.importKey('pkcs8', lib.PemConverter.decodeFirst(privateKeyPem), { name: 'ECDSA', namedCurve: 'P-256' }, false, [
+    'sign',
+  ])
 }
 
 async function readCsr(csrPem: string): Promise<X509.Pkcs10CertificateRequest> {

@@ -119,11 +119,6 @@ function refuseUnfit(role: NodeRole, peer: RpcPeer): void {
       'a stock Docker Engine can join this cluster as a worker only: use the worker token, or run shoald on it',
     )
   }
-  // Issue 5 brings the second manager: from here on the node would get its certificate like a worker, then join etcd.
-  throw new ShoalError(
-    'unimplemented',
-    'this version of Shoal runs one manager per cluster: join as a worker, with the token of "docker swarm join-token worker"',
-  )
 }
 
 /** Keeps the node's id; the role is what the cluster wants it to be. */
@@ -133,7 +128,8 @@ async function renew(deps: CaDeps, peer: RpcPeer, request: IssueNodeCertificateR
   const node = deps.store.view().nodes.get(nodeId)
   if (!node) throw new ShoalError('not-found', `node ${nodeId} not found when attempting to renew certificate`)
   const csrPem = await readCsr(deps, request.csr)
-  const role: NodeRole = node.agent === 'stock' ? 'worker' : node.spec.desiredRole
+  // A manager that shall be a worker is one when it has left the group, not before: who demotes it then writes its role.
+  const role: NodeRole = node.agent === 'stock' ? 'worker' : node.spec.desiredRole === 'manager' ? 'manager' : node.role
   const certificatePem = await issueNodeCertificate(deps.issuer, cluster, { csrPem, nodeId, role }, deps.clock.now())
   await deps.store.transact((tx) => {
     const current = tx.nodes.get(nodeId)

@@ -42,7 +42,7 @@ export interface EtcdHost {
   exists(): Promise<boolean>
   /** Empties the folder and starts a new member. Resolves when it answers (a learner does, too). */
   create(config: MemberConfig, credentials: MemberCredentials): Promise<Etcd>
-  /** Starts the member that is there. */
+  /** Starts the member that is there. It may answer only after a while. */
   resume(options?: { readonly forceNewCluster?: boolean }): Promise<Etcd>
   /** New files for the next connections; running ones go on. */
   renew(credentials: MemberCredentials): Promise<void>
@@ -99,14 +99,15 @@ class Host implements EtcdHost {
     await mkdir(this.#deps.folder, { recursive: true, mode: 0o700 })
     await this.renew(credentials)
     await this.#write('member.json', `${JSON.stringify(config, undefined, 2)}\n`)
-    return this.#start(config, [])
+    return this.#start(config, [], 'wait')
   }
 
   async resume({ forceNewCluster = false }: { readonly forceNewCluster?: boolean } = {}): Promise<Etcd> {
     await this.check()
     const config = await this.config()
     if (!config) throw new ShoalError('failed-precondition', 'the member of this manager is missing')
-    return this.#start(config, forceNewCluster ? ['--force-new-cluster'] : [])
+    // without a quorum it answers nothing at all: who resumes must be able to go on meanwhile
+    return this.#start(config, forceNewCluster ? ['--force-new-cluster'] : [], 'go on')
   }
 
   async renew({ certificatePem, privateKeyPem, caPem }: MemberCredentials): Promise<void> {
@@ -138,7 +139,7 @@ class Host implements EtcdHost {
     await rm(this.#deps.folder, { recursive: true, force: true })
   }
 
-  async #start(config: MemberConfig, more: readonly string[]): Promise<Etcd> {
+  async #start(config: MemberConfig, more: readonly string[], how: 'wait' | 'go on'): Promise<Etcd> {
     await this.stop()
     const { folder, clock, log, program } = this.#deps
     const clientPort = await freePort(config.clientPort)
@@ -163,6 +164,7 @@ class Host implements EtcdHost {
     const etcd = createEtcdClient(`127.0.0.1:${clientPort}`, tls)
     this.#process = process
     this.#etcd = etcd
+    if (how === 'go on') return etcd
     try {
       await this.#answers(etcd, process)
     } catch (error) {

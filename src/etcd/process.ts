@@ -30,7 +30,8 @@ export async function requireEtcd(program = 'etcd'): Promise<string> {
   }
   const version = /etcd Version: (\S+)/.exec(output)?.[1] ?? ''
   const reason = whyUnfit(version)
-  if (reason) throw new ShoalError('failed-precondition', `etcd ${version || 'of unknown version'} cannot be used: ${reason}`, { next: INSTALL })
+  if (reason)
+    throw new ShoalError('failed-precondition', `etcd ${version || 'of unknown version'} cannot be used: ${reason}`, { next: INSTALL })
   return version
 }
 

@@ -11,5 +11,7 @@ export type {
   UpdateClusterOptions,
   UpdateServiceOptions,
 } from './control/types.ts'
+export { joinGroup } from './joinGroup.ts'
+export type { GroupDeps } from './leadership.ts'
 export type { LogGap, LogLine, LogOptions, LogSelector, LogSource } from './logs.ts'
 export { type Manager, type ManagerDeps, type ManagerFace, startManager } from './manager.ts'

@@ -9,11 +9,13 @@ import {
   renewalDelayMs,
   requestCertificate,
 } from '../ca/index.ts'
+import type { EtcdHost } from '../etcd/index.ts'
 import { type ClusterId, errorText, isShoalError, type Logger, MINUTE_MS, type NodeId, newId, SECOND_MS, ShoalError } from '../lib/index.ts'
-import { createInitialObjects, type Manager, type ManagerFace, startManager } from '../manager/index.ts'
+import { createInitialObjects, joinGroup, type Manager, type ManagerFace, startManager } from '../manager/index.ts'
 import { DEFAULT_CLUSTER_SPEC } from '../model/index.ts'
 import type { Clock, Disk, Identity, Issuer, Random, Rpc, Timer } from '../ports/index.ts'
-import { createStore, type Journal } from '../store/index.ts'
+import { createStore, type Journal, type ReplicaCache } from '../store/index.ts'
+import { leaderHint } from '../wire/index.ts'
 import {
   DEFAULT_SWARM_PORT,
   type HostPort,
@@ -30,6 +32,11 @@ import type { InitRequest, JoinRequest, LocalNode, LocalStatus } from './types.t
 const FIRST_SESSION_MS = 20 * SECOND_MS
 /** After a renewal that failed. */
 const RENEWAL_RETRY_MS = MINUTE_MS
+/** After an attempt to become a manager that failed. */
+const ROLE_RETRY_MS = 3 * SECOND_MS
+/** How often a join follows a manager's word to another one. */
+const MOST_HINTS = 10
+const HINT_WAIT_MS = 500
 
 /** What the agent is started with; the composition root adds engine, data plane and the rest. */
 export interface AgentSetup {
@@ -41,6 +48,8 @@ export interface AgentSetup {
   onManagers(managers: readonly { readonly nodeId: string; readonly address: string }[]): void
   /** The manager asks for a new certificate. */
   onRotateCertificate(): void
+  /** What the managers want this node to be. */
+  onDesiredRole(role: 'worker' | 'manager'): void
 }
 
 export interface NodeDeps {
@@ -56,6 +65,8 @@ export interface NodeDeps {
   readonly openJournal: () => Promise<Journal>
   readonly removeJournal: () => Promise<void>
   readonly createAgent: (setup: AgentSetup) => Agent
+  /** Without it this node can be the only manager of a swarm, and no second one. */
+  readonly group?: { readonly host: EtcdHost; readonly openCache: () => Promise<ReplicaCache> }
   /** Another way to start the manager; the simulator seeds faults here. */
   readonly startManager?: typeof startManager
 }
@@ -85,8 +96,11 @@ class LocalSwarmNode implements SwarmNode {
   #running: Running | undefined
   #pending = false
   #error = ''
-  /** init, join, leave and stop run one after the other. */
+  /** init, join, leave, stop and changes of role run one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
+  /** Ends what a change of role waits for. */
+  #leaving = new AbortController()
+  #roleRetry: Timer | undefined
 
   constructor(deps: NodeDeps) {
     this.#deps = deps
@@ -132,6 +146,7 @@ class LocalSwarmNode implements SwarmNode {
   }
 
   stop(): Promise<void> {
+    this.#leaving.abort()
     return this.#inTurn(() => this.#halt('stop'))
   }
 
@@ -209,8 +224,9 @@ class LocalSwarmNode implements SwarmNode {
           next: 'give HOST:PORT of a manager',
         })
       let failure: unknown
-      for (const remote of request.remoteAddrs) {
-        const manager = hostPort(splitHostPort(remote, DEFAULT_SWARM_PORT))
+      const remotes = request.remoteAddrs.map((remote) => hostPort(splitHostPort(remote, DEFAULT_SWARM_PORT)))
+      let hints = 0
+      for (let manager = remotes.shift(); manager !== undefined; manager = remotes.shift()) {
         try {
           const rootCaPem = await fetchRootCa(rpc, manager, request.joinToken)
           const identity = await requestCertificate({ rpc, issuer, clock }, manager, {
@@ -229,12 +245,20 @@ class LocalSwarmNode implements SwarmNode {
             advertise: hostPort(advertise),
             dataPathAddress: resolveDataPath(request.dataPathAddr, advertise, addresses()),
             managers: [{ nodeId: '', address: manager }],
+            ...(identity.role === 'manager' ? { journal: 'group' as const } : {}),
           }
-          return await this.#found(state, identity, async () => {})
+          return await this.#found(state, identity, async () => {
+            if (state.role === 'manager') await this.#joinGroup(state, () => identity)
+          })
         } catch (error) {
           failure = error
           log.warn('could not join', { manager, error: errorText(error) })
-          if (!isShoalError(error, 'unavailable') && !isShoalError(error, 'deadline-exceeded')) break
+          const away = leaderHint(error)
+          if (away && hints < MOST_HINTS) {
+            hints += 1
+            if (!away.leader) await clock.sleep(HINT_WAIT_MS)
+            remotes.unshift(away.leader ?? manager)
+          } else if (!isShoalError(error, 'unavailable') && !isShoalError(error, 'deadline-exceeded')) break
         }
       }
       throw failure
@@ -242,6 +266,7 @@ class LocalSwarmNode implements SwarmNode {
   }
 
   leave({ force }: { readonly force: boolean }): Promise<void> {
+    if (force) this.#leaving.abort()
     return this.#inTurn(async () => {
       const running = this.#running
       if (!running && !this.#error) throw new ShoalError('unavailable', 'This node is not part of a swarm')
@@ -252,9 +277,12 @@ class LocalSwarmNode implements SwarmNode {
           'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ',
         )
       }
+      await running?.manager
+        ?.resign()
+        .catch((error) => this.#deps.log.warn('the other managers do not know that this one leaves', { error: errorText(error) }))
       await this.#halt('leave')
       await this.#files.forget()
-      await this.#deps.removeJournal()
+      await this.#removeStore()
       this.#error = ''
       this.#deps.log.info('left the swarm')
     })
@@ -272,7 +300,7 @@ class LocalSwarmNode implements SwarmNode {
     } catch (error) {
       await this.#halt('leave')
       await this.#files.forget()
-      await this.#deps.removeJournal()
+      await this.#removeStore()
       throw error
     } finally {
       this.#pending = false
@@ -281,33 +309,15 @@ class LocalSwarmNode implements SwarmNode {
   }
 
   async #run(initial: SwarmState, identity: Identity): Promise<void> {
-    const { clock, random, log, rpc, issuer } = this.#deps
-    const renewal = new Renewal(this.#deps, this.#files, identity, () => this.#managerAddresses())
-    let manager: Manager | undefined
-    if (initial.role === 'manager') {
-      const store = await createStore({
-        clock,
-        journal: await this.#deps.openJournal(),
-        log,
-        onLost: (reason) => log.error('the store is lost', { reason }),
-      })
-      try {
-        manager = await (this.#deps.startManager ?? startManager)({
-          store,
-          clock,
-          random,
-          log,
-          rpc,
-          issuer,
-          identity: () => renewal.identity,
-          listen: initial.listen,
-          advertise: initial.advertise,
-        })
-      } catch (error) {
-        await store.close()
-        throw error
-      }
-    }
+    this.#leaving = new AbortController()
+    const renewal = new Renewal(
+      this.#deps,
+      this.#files,
+      identity,
+      () => this.#managerAddresses(),
+      (renewed) => this.#renewed(renewed),
+    )
+    const manager = initial.role === 'manager' ? await this.#startManager(initial, renewal) : undefined
     const agent = this.#deps.createAgent({
       nodeId: initial.nodeId,
       identity: () => renewal.identity,
@@ -315,6 +325,10 @@ class LocalSwarmNode implements SwarmNode {
       address: initial.dataPathAddress,
       onManagers: (managers) => this.#rememberManagers(managers),
       onRotateCertificate: () => renewal.now(),
+      onDesiredRole: (role) => {
+        // a manager that shall be a worker is told so by a call for a new certificate, when it has left the group
+        if (role === 'manager' && renewal.identity.role === 'worker') renewal.now()
+      },
     })
     this.#running = { state: initial, agent, manager, renewal }
     this.#error = ''
@@ -327,15 +341,156 @@ class LocalSwarmNode implements SwarmNode {
     renewal.start()
   }
 
+  /** A manager goes on from where its store is: the journal of its own, or its member of the group and the replica beside it. */
+  async #startManager(state: SwarmState, renewal: Renewal): Promise<Manager> {
+    const { clock, random, log, rpc, issuer, group } = this.#deps
+    let manager: Manager | undefined
+    const onLost = (reason: string) => {
+      log.warn('the store cannot be written any more', { reason })
+      manager?.storeLost()
+    }
+    const inGroup = state.journal === 'group'
+    if (inGroup && !group) throw new ShoalError('failed-precondition', 'this daemon cannot be one of several managers')
+    const cache = inGroup ? await group?.openCache() : undefined
+    const store = cache
+      ? await createStore({ clock, log, onLost, following: true, journal: replicaOf(cache) })
+      : await createStore({ clock, log, onLost, journal: await this.#deps.openJournal() })
+    try {
+      if (group) {
+        group.host.onRemoved = () => this.#memberRemoved()
+        if (cache && !group.host.etcd) await group.host.resume()
+      }
+      manager = await (this.#deps.startManager ?? startManager)({
+        store,
+        clock,
+        random,
+        log,
+        rpc,
+        issuer,
+        identity: () => renewal.identity,
+        listen: state.listen,
+        advertise: state.advertise,
+        ...(group && {
+          group: {
+            host: group.host,
+            cache,
+            openCache: group.openCache,
+            enter: async () => {
+              const current = this.#running?.state ?? state
+              await this.#keepState({ ...current, journal: 'group' })
+            },
+          },
+        }),
+      })
+      return manager
+    } catch (error) {
+      await store.close()
+      await cache?.close()
+      await group?.host.stop()
+      throw error
+    }
+  }
+
+  async #joinGroup(state: SwarmState, identity: () => Identity): Promise<void> {
+    const { rpc, clock, log, issuer, group } = this.#deps
+    if (!group) throw new ShoalError('unimplemented', 'this daemon cannot be one of several managers: join as a worker')
+    await joinGroup({
+      rpc,
+      clock,
+      log,
+      issuer,
+      host: group.host,
+      identity,
+      listen: state.listen,
+      advertise: state.advertise,
+      managers: () => {
+        const known = this.#running?.state.managers ?? state.managers
+        return known.map(({ address }) => address).filter((address) => address !== state.advertise)
+      },
+      signal: this.#leaving.signal,
+    })
+    await this.#deps.removeJournal() // the replica begins empty
+  }
+
+  #renewed(identity: Identity): void {
+    const { manager, state } = this.#running ?? {}
+    if (manager && identity.role === 'manager')
+      manager
+        .renewMember()
+        .catch((error) => this.#deps.log.warn('the certificate of the member is not renewed', { error: errorText(error) }))
+    if (state && identity.role !== state.role) this.#followRole()
+  }
+
+  /** The others have taken this manager's member out of the group: it was demoted, or its data was lost. */
+  #memberRemoved(): void {
+    this.#deps.log.warn('this manager was taken out of the group')
+    this.#roleRetry?.cancel()
+    this.#roleRetry = this.#deps.clock.setTimer(ROLE_RETRY_MS, () => this.#followRole('again'))
+  }
+
+  /** Brings this node to the role of its certificate, however often it takes. */
+  #followRole(how: 'once' | 'again' = 'once'): void {
+    const { log, clock } = this.#deps
+    const again = () => {
+      this.#roleRetry?.cancel()
+      this.#roleRetry = clock.setTimer(ROLE_RETRY_MS, () => this.#followRole(how))
+    }
+    this.#inTurn(async () => {
+      const running = this.#running
+      if (!running || this.#leaving.signal.aborted) return
+      const { role } = running.renewal.identity
+      try {
+        if (role === 'worker' && running.state.role === 'manager') await this.#becomeWorker(running)
+        else if (role === 'manager' && (!running.manager || how === 'again')) await this.#becomeManager(running)
+      } catch (error) {
+        log.warn('this node could not change its role, it tries again', { role, error: errorText(error) })
+        again()
+      }
+    }).catch((error) => log.error('changing the role failed', { error: errorText(error) }))
+  }
+
+  async #becomeManager(running: Running): Promise<void> {
+    await running.manager?.stop()
+    await this.#joinGroup(running.state, () => running.renewal.identity)
+    const state: SwarmState = { ...running.state, role: 'manager', journal: 'group' }
+    this.#running = { ...running, state, manager: undefined }
+    await this.#files.writeState(state)
+    const manager = await this.#startManager(state, running.renewal)
+    this.#running = { ...(this.#running ?? running), manager }
+    this.#deps.log.info('this node is a manager now')
+  }
+
+  async #becomeWorker(running: Running): Promise<void> {
+    const { journal: _, ...rest } = running.state
+    const state: SwarmState = { ...rest, role: 'worker' }
+    this.#running = { ...running, state, manager: undefined }
+    await this.#files.writeState(state)
+    await running.manager?.stop()
+    await this.#removeStore()
+    this.#deps.log.info('this node is a worker now')
+  }
+
+  async #keepState(state: SwarmState): Promise<void> {
+    if (this.#running) this.#running = { ...this.#running, state }
+    await this.#files.writeState(state)
+  }
+
+  async #removeStore(): Promise<void> {
+    await this.#deps.group?.host.destroy()
+    await this.#deps.removeJournal()
+  }
+
   /** Stops agent, then manager. `leave` also removes what belongs to the swarm on this computer. */
   async #halt(how: 'stop' | 'leave'): Promise<void> {
     const running = this.#running
     this.#running = undefined
     if (!running) return
+    this.#roleRetry?.cancel()
     running.renewal.stop()
     await running.agent.stop()
     if (how === 'leave') await running.agent.destroy()
     await running.manager?.stop()
+    await this.#deps.group?.host.stop()
   }
 
   /** Init and join answer when the node is really there. That it takes longer is no failure: the agent goes on trying. */
@@ -400,12 +555,20 @@ class Renewal {
   readonly #deps: NodeDeps
   readonly #files: NodeFiles
   readonly #managers: () => readonly string[]
+  readonly #onRenewed: (identity: Identity) => void
   #identity: Identity
   #timer: Timer | undefined
   #stopped = false
   #busy = false
 
-  constructor(deps: NodeDeps, files: NodeFiles, identity: Identity, managers: () => readonly string[]) {
+  constructor(
+    deps: NodeDeps,
+    files: NodeFiles,
+    identity: Identity,
+    managers: () => readonly string[],
+    onRenewed: (identity: Identity) => void,
+  ) {
+    this.#onRenewed = onRenewed
     this.#deps = deps
     this.#files = files
     this.#identity = identity
@@ -444,15 +607,20 @@ class Renewal {
     this.#busy = true
     let retryMs: number | undefined = RENEWAL_RETRY_MS
     try {
-      for (const manager of this.#managers()) {
+      const managers = [...this.#managers()]
+      let hints = 0
+      for (let manager = managers.shift(); manager !== undefined; manager = managers.shift()) {
         try {
           const fresh = await requestCertificate(this.#deps, manager, { kind: 'renew', identity: () => this.#identity })
           await this.#files.writeIdentity(fresh)
           this.#identity = fresh
-          this.#deps.log.info('certificate renewed')
+          this.#deps.log.info('certificate renewed', { role: fresh.role })
+          this.#onRenewed(fresh)
           retryMs = undefined
           break
         } catch (error) {
+          const leader = leaderHint(error)?.leader
+          if (leader && hints++ < MOST_HINTS) managers.unshift(leader)
           this.#deps.log.warn('could not renew the certificate', { manager, error: errorText(error) })
         }
       }
@@ -461,6 +629,15 @@ class Renewal {
     }
     if (retryMs === undefined) this.start()
     else this.#schedule(retryMs)
+  }
+}
+
+/** A store that follows is only loaded from here. */
+function replicaOf(cache: ReplicaCache): Journal {
+  return {
+    load: () => cache.load(),
+    commit: () => Promise.reject(new ShoalError('internal', 'a replica is not written by its store')),
+    close: () => cache.close(),
   }
 }
 

@@ -15,6 +15,8 @@ export interface SwarmState {
   readonly advertise: string
   readonly dataPathAddress: string
   readonly managers: readonly { readonly nodeId: string; readonly address: string }[]
+  /** Where a manager's store lives: in a journal of its own (undefined), or in the group of managers. */
+  readonly journal?: 'group'
 }
 
 const STATE = 'swarm.json'

@@ -34,5 +34,7 @@ export {
   parseTaskSpec,
   type TaskAttachment,
 } from './builderTask.ts'
+export { leaderHint, notLeader } from './leader.ts'
 export { createWireRpc, type WireOptions } from './rpc.ts'
+export { type TunnelChunkInit, TunnelEnd } from './tunnel.ts'
 export { base64, bytesOf, duration, durationNs, instantOf, timestamp } from './values.ts'

@@ -1,5 +1,4 @@
 // What people may change on nodes, and when a node may be removed.
-import { ShoalError } from '../../lib/index.ts'
 import type { Node } from '../../model/index.ts'
 import type { View } from '../../store/index.ts'
 import { type ControlDeps, find, precondition, requireVersion } from './context.ts'
@@ -37,11 +36,23 @@ function requireRoleAllowed(view: View, node: Node, change: NodeSpecChange): voi
   if (change.desiredRole === node.spec.desiredRole) return
   const managers = [...view.nodes.values()].filter((one) => one.spec.desiredRole === 'manager')
   if (change.desiredRole === 'worker' && managers.length <= 1) throw precondition('attempting to demote the last manager of the swarm')
-  throw new ShoalError(
-    'unimplemented',
-    'changing the role of a node is not possible yet: several managers come with a later version of Shoal',
-    {
-      next: 'Let the node stay what it is',
-    },
+  if (change.desiredRole === 'manager') {
+    if (node.agent === 'stock')
+      throw precondition(
+        `node ${node.id} is a stock Docker Engine: it can be a worker of this swarm only; run shoald on it to make it a manager`,
+      )
+    return
+  }
+  requireQuorumWithout(managers, node)
+}
+
+/** A group that would lose its majority is not made smaller: then nobody could change anything any more. */
+function requireQuorumWithout(managers: readonly Node[], node: Node): void {
+  const rest = managers.filter(({ id }) => id !== node.id)
+  const reachable = rest.filter(({ managerStatus }) => managerStatus?.reachability === 'reachable').length
+  const needed = Math.floor(rest.length / 2) + 1
+  if (reachable >= needed) return
+  throw precondition(
+    `can't demote node ${node.id}: of the ${rest.length} managers left ${reachable} would be reachable, and ${needed} are needed: this would result in a loss of quorum`,
   )
 }

@@ -68,6 +68,15 @@ export async function takeOver(etcd: Etcd, self: { readonly nodeId: string; read
   return { leader, revision: taken.revision, headRevision: head?.modRevision ?? 0, seq: head ? parse<Head>(head.value).seq : 0 }
 }
 
+/** Whether this term still holds, proved by a quorum after the call began. */
+export async function holdsTerm(etcd: Etcd, term: Term): Promise<boolean> {
+  const proof = await etcd.txn(
+    { compare: [{ key: LEADER_KEY, modRevision: term.revision }], success: [{ kind: 'get', key: LEADER_KEY }], failure: [] },
+    { timeoutMs: ATTEMPT_MS },
+  )
+  return proof.succeeded
+}
+
 export interface EtcdJournalOptions {
   readonly etcd: Etcd
   readonly clock: Clock

@@ -8,6 +8,7 @@ export {
   type EtcdState,
   finishLoad,
   followEtcd,
+  holdsTerm,
   type LeaderRecord,
   loadEtcd,
   loadInto,
