@@ -15,6 +15,10 @@ const COALESCE_MS = 20
 const DRIFT_CHECK_MS = 30_000
 /** On a very full node a check takes a second: then it comes less often, so that it costs at most a fiftieth of the time. */
 const DRIFT_CHECK_SHARE = 50
+/** After the kernel told that somebody changed it: until that has come to rest, and not more often than this. */
+const FOREIGN_CHANGE_MS = 150
+const FOREIGN_CHANGE_REST_MS = 2_000
+const FOREIGN_CHECK_SHARE = 10
 const RETRY_FIRST_MS = 100
 const RETRY_MOST_MS = 5_000
 /** Failed rounds in a row after which our tables are removed and made anew. */
@@ -47,6 +51,8 @@ export interface DataPlaneCounters {
   readonly driftRepairs: number
   readonly driftObjects: number
   readonly failures: number
+  /** Times that the kernel told of changes by others. */
+  readonly foreignChanges: number
 }
 
 /** All promises reject with ShoalError 'canceled' when the data plane is stopped meanwhile. When it is off they do nothing. */
@@ -126,8 +132,11 @@ class KernelDataPlane implements DataPlane {
   readonly #watchers = new Set<() => void>()
   #roundTimer: Timer | undefined
   #driftTimer: Timer | undefined
+  #foreignTimer: Timer | undefined
+  /** Monotonic: not before. */
+  #foreignCheckMs = Number.NEGATIVE_INFINITY
   #failuresInRow = 0
-  readonly #counters = { batches: 0, changes: 0, driftRepairs: 0, driftObjects: 0, failures: 0 }
+  readonly #counters = { batches: 0, changes: 0, driftRepairs: 0, driftObjects: 0, failures: 0, foreignChanges: 0 }
   /** Work on the kernel is done one piece after the other; never rejects. */
   #tail: Promise<void> = Promise.resolve()
 
@@ -149,6 +158,28 @@ class KernelDataPlane implements DataPlane {
     this.#status = { on: true }
     this.#log.info('data plane is on', { address: this.#deps.address, device: this.#underlay.device, mtu: this.#underlay.mtu })
     this.#armDriftCheck()
+    this.#watchKernel()
+  }
+
+  #watchKernel(): void {
+    this.#deps.kernel.watch(() => this.#foreignChange())
+  }
+
+  /** Others may have touched what is ours: look soon, instead of when it is time. */
+  #foreignChange(): void {
+    if (this.#foreignTimer || !this.#status.on) return
+    this.#counters.foreignChanges++
+    const { clock } = this.#deps
+    const waitMs = Math.max(FOREIGN_CHANGE_MS, this.#foreignCheckMs - clock.monotonicMs())
+    this.#foreignTimer = clock.setTimer(waitMs, () => {
+      this.#tail = this.#tail.then(async () => {
+        this.#foreignTimer = undefined
+        const startedMs = clock.monotonicMs()
+        await this.#repair().catch((error: unknown) => this.#log.warn('the drift check failed', { error: errorText(error) }))
+        const nowMs = clock.monotonicMs()
+        this.#foreignCheckMs = nowMs + Math.max(FOREIGN_CHANGE_REST_MS, (nowMs - startedMs) * FOREIGN_CHECK_SHARE)
+      })
+    })
   }
 
   async #whyNot(): Promise<string | undefined> {
@@ -260,6 +291,9 @@ class KernelDataPlane implements DataPlane {
     this.#roundTimer?.cancel()
     this.#roundTimer = undefined
     this.#driftTimer?.cancel()
+    this.#foreignTimer?.cancel()
+    this.#foreignTimer = undefined
+    this.#deps.kernel.unwatch()
     for (const look of this.#watchers) look()
     await this.#tail
     const canceled = new ShoalError('canceled', 'the data plane was stopped')
@@ -359,6 +393,7 @@ class KernelDataPlane implements DataPlane {
     } catch (error) {
       this.#log.warn('the drift check failed', { error: errorText(error) })
     }
+    if (this.#status.on) this.#watchKernel()
     if (this.#status.on) this.#armDriftCheck(this.#deps.clock.monotonicMs() - startedMs)
   }
 

@@ -147,6 +147,9 @@ export interface Kernel {
   read(sysctls: readonly string[]): Promise<KernelState>
   /** Applies the changes: devices first, then rules in one transaction, deletes last. All or an error; after an error read again. */
   apply(changes: readonly KernelChange[]): Promise<void>
+  /** Calls back (perhaps too often) when somebody else may have changed what is ours. Said again, it goes on with what has broken. */
+  watch(foreign: () => void): void
+  unwatch(): void
   /** Sets the hairpin flag on each container port of our bridges that lacks it (a task may be its own backend); how many lacked it. */
   hairpin(): Promise<number>
   /** Those of the addresses that connections (TCP, SCTP) lead to which have not ended. */

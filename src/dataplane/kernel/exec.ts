@@ -5,7 +5,7 @@ import { ShoalError } from '../../lib/index.ts'
 const TIMEOUT_MS = 10_000
 /** A listing of a full node is a few MB. */
 const MAX_OUTPUT_BYTES = 64 << 20
-const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }
+export const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }
 
 export interface ToolResult {
   readonly code: number

@@ -18,6 +18,7 @@ import { firstLines, mustRun, runTool } from './exec.ts'
 import { CHAIN, type ForwardReading, firewallObject, parseForward, removalText, restoreText } from './firewall.ts'
 import { Holder } from './hold.ts'
 import { linkBatches, parseAddresses, parseFdb, parseLinks, parseNeighbours } from './link.ts'
+import { KernelMonitor } from './monitor.ts'
 import { nftTransactions, parseTable, type TableListing } from './nft.ts'
 import { probeKernel } from './probe.ts'
 
@@ -35,6 +36,7 @@ export function createLinuxKernel(): Kernel {
 
 class LinuxKernel implements Kernel {
   readonly #holder = new Holder()
+  readonly #monitor = new KernelMonitor()
   /** How the kernel lists a table that we loaded: its rules cannot be compared with what was written. */
   readonly #prints = new Map<string, { readonly digest: string; readonly print: string }>()
   readonly #chains = new Map<string, readonly string[]>()
@@ -95,7 +97,24 @@ class LinuxKernel implements Kernel {
     }
   }
 
+  watch(foreign: () => void): void {
+    this.#monitor.watch(foreign)
+  }
+
+  unwatch(): void {
+    this.#monitor.unwatch()
+  }
+
   async apply(changes: readonly KernelChange[]): Promise<void> {
+    const applied = this.#monitor.expect(changes)
+    try {
+      await this.#apply(changes)
+    } finally {
+      applied()
+    }
+  }
+
+  async #apply(changes: readonly KernelChange[]): Promise<void> {
     const links = linkBatches(changes)
     await batch('ip', links.ip)
     await batch('bridge', links.fdb)

@@ -25,6 +25,7 @@ export class FakeKernel implements Kernel {
   readonly #options: FakeKernelOptions
   #objects = new Map<string, KernelObject>()
   #claimed = false
+  #foreign: (() => void) | undefined
   #failures: ShoalError[] = []
   /** Change lists that were applied, in order. */
   readonly applied: (readonly KernelChange[])[] = []
@@ -54,11 +55,21 @@ export class FakeKernel implements Kernel {
   vandalize(key: string): void {
     const object = this.#objects.get(key)
     if (object) this.#remove(this.#objects, object)
+    this.#foreign?.()
+  }
+
+  watch(foreign: () => void): void {
+    this.#foreign = foreign
+  }
+
+  unwatch(): void {
+    this.#foreign = undefined
   }
 
   /** Something on the host writes an object. */
   smuggle(object: KernelObject): void {
     this.#objects.set(keyOf(object), object)
+    this.#foreign?.()
   }
 
   async probe(): Promise<KernelProbe> {
