@@ -3,17 +3,21 @@ import { toBinary } from '@bufbuild/protobuf'
 import { errorText, type Logger, ShoalError } from '../lib/index.ts'
 import type { Channel, Clock, Random } from '../ports/index.ts'
 import { Dispatcher, NodeDescriptionSchema, type SessionMessage, type NodeDescription as WireNodeDescription } from '../proto/index.ts'
-import { durationNs, parseAssignments, parseSessionMessage, type SessionUpdate } from '../wire/index.ts'
+import { durationNs, leaderHint, parseAssignments, parseSessionMessage, type SessionUpdate } from '../wire/index.ts'
 import { type DescribeDeps, describeNode } from './describe.ts'
 import { type LogDeps, serveLogs } from './logs.ts'
 import type { MeshClient } from './mesh.ts'
 import type { Reporter } from './reporter.ts'
 import type { Tasks } from './tasks.ts'
+import { serveTunnels } from './tunnels.ts'
 import type { AgentDeps } from './types.ts'
 
 /** SwarmKit's back-off: 0.1, 0.3, 0.7 ... 8 s; the wait is random within it. */
 const RETRY_FIRST_MS = 100
 const RETRY_MOST_MS = 8_000
+/** So that not all nodes of a cluster come to a new leader in the same moment. */
+const HINT_MOST_MS = 100
+const ELECTION_MOST_MS = 400
 const FIRST_MESSAGE_MS = 5_000
 const DEFAULT_PERIOD_MS = 5_000
 const LEAST_PERIOD_MS = 100
@@ -41,6 +45,8 @@ export class SessionClient {
   readonly #deps: SessionDeps
   #managers: readonly string[]
   #lastManager: string | undefined
+  /** Where the leader is, as a manager that does not lead has said. */
+  #hint: string | undefined
   #sessionId = ''
   #channel: Channel | undefined
   #failures = 0
@@ -64,17 +70,25 @@ export class SessionClient {
     while (!signal.aborted) {
       const manager = this.#pickManager()
       let reopen = false
+      let away: ReturnType<typeof leaderHint>
       try {
         if (manager === undefined) throw new ShoalError('unavailable', 'no manager is known', { next: 'join the swarm again' })
         await this.#session(manager, signal)
       } catch (error) {
         reopen = error instanceof Reopen
+        away = leaderHint(error)
         if (!signal.aborted) {
           log.info('session ended', { manager, reason: errorText(error) })
           this.#deps.onState({ manager: undefined, error: reopen ? '' : errorText(error) })
         }
       }
       if (signal.aborted || reopen) continue
+      if (away) {
+        // a manager that does not lead: to the one that does at once, or soon again while they elect one
+        this.#hint = away.leader === manager ? undefined : away.leader
+        await clock.sleep(random.float() * (this.#hint ? HINT_MOST_MS : ELECTION_MOST_MS), signal).catch(() => {}) // aborted
+        continue
+      }
       const mostMs = Math.min(RETRY_FIRST_MS * (2 ** (this.#failures + 1) - 1), RETRY_MOST_MS)
       this.#failures += 1
       await clock.sleep(random.float() * mostMs, signal).catch(() => {}) // aborted
@@ -83,6 +97,12 @@ export class SessionClient {
 
   /** Any of the managers, but after a failure another than the last. */
   #pickManager(): string | undefined {
+    const hint = this.#hint
+    this.#hint = undefined
+    if (hint !== undefined) {
+      this.#lastManager = hint
+      return hint
+    }
     const known = this.#managers.length > 0 ? this.#managers : this.#deps.managers()
     const others = this.#failures > 0 ? known.filter((address) => address !== this.#lastManager) : known
     const choice = others.length > 0 ? others : known
@@ -132,6 +152,7 @@ export class SessionClient {
       this.#assignments(channel, sessionId, signal),
       this.#deps.reporter.run(channel, sessionId, signal),
       serveLogs(this.#deps, this.#deps.tasks, channel, signal),
+      serveTunnels(this.#deps, this.#deps.tasks, channel, signal),
       this.#watchDescription(description, signal),
     ]
     const mesh = this.#deps.mesh.run(channel, signal)
