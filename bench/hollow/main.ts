@@ -37,6 +37,7 @@ const children: ChildProcess[] = []
 
 try {
   await run()
+  if (options.prof) await Promise.all(children.map(stopped)) // profiles are written at the end of a process
 } finally {
   for (const child of children) child.kill('SIGKILL')
   rmSync(folder, { recursive: true, force: true })
@@ -75,7 +76,7 @@ async function run(): Promise<void> {
   await phase(`a tenth of the nodes killed: ${lost} replaced`, lost, manager, groups.slice(0, -last.length), async () => {
     for (const group of last) group.kill('SIGKILL')
     // The store knows of the loss first, then all run again.
-    await settled((states) => (states['running'] ?? 0) >= 0, 7_000)
+    await settled((states) => (states.running ?? 0) >= 0, 7_000)
   })
 }
 
@@ -116,6 +117,12 @@ async function phase(
   )
 }
 
+function stopped(child: ChildProcess): Promise<unknown> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
+  child.send({ kind: 'stop' } satisfies Order)
+  return new Promise((resolve) => child.once('exit', resolve))
+}
+
 function settled(_done: (states: Record<string, number>) => boolean, ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
@@ -129,15 +136,23 @@ function start(file: string, args: readonly string[], profile: string | undefine
 
 function next<K extends News['kind']>(child: ChildProcess, kind: K): Promise<Extract<News, { kind: K }>> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`no ${kind} within ${GIVE_UP_MS / 1_000} s`)), GIVE_UP_MS)
-    const heard = (news: News) => {
-      if (news.kind !== kind) return
+    const done = () => {
       clearTimeout(late)
       child.off('message', heard)
+      child.off('exit', ended)
+    }
+    const late = setTimeout(() => ended('nothing to say'), GIVE_UP_MS)
+    const ended = (code: unknown) => {
+      done()
+      reject(new Error(`a process of the bench ended with ${code} before "${kind}"`))
+    }
+    const heard = (news: News) => {
+      if (news.kind !== kind) return
+      done()
       resolve(news as Extract<News, { kind: K }>)
     }
     child.on('message', heard)
-    child.once('exit', (code) => reject(new Error(`a process of the bench ended with ${code}`)))
+    child.on('exit', ended)
   })
 }
 
