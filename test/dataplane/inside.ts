@@ -2,10 +2,13 @@
 import { createSocket } from 'node:dgram'
 import { connect, createServer, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
+import { Frames, framed } from '../../src/dataplane/dns/frames.ts'
+import { parseQuery, writeAnswer } from '../../src/dataplane/dns/message.ts'
 import {
   applyMeshUpdate,
   createDataPlane,
   createLinuxKernel,
+  createNameServer,
   type DataPlane,
   emptyMeshState,
   type LocalTask,
@@ -13,6 +16,7 @@ import {
 } from '../../src/dataplane/index.ts'
 import { createLogger, logfmt } from '../../src/lib/index.ts'
 import { realClock } from '../../src/ports/index.ts'
+import { question, resolveBy } from './dnsClient.ts'
 
 export interface Answer {
   /** What the task said: `name peer-address`. */
@@ -41,9 +45,18 @@ let plane: DataPlane | undefined
 let state = emptyMeshState
 
 const operations: Record<string, (args: never) => unknown> = {
-  start: async ({ nodeId, address }: { nodeId: string; address: string }) => {
+  start: async ({ nodeId, address, names }: { nodeId: string; address: string; names?: { resolvConf: string; upstreamPort: number } }) => {
     const log = createLogger('warn', (level, message, fields) => console.error(logfmt('-', level, message, fields)))
-    plane = createDataPlane({ kernel: createLinuxKernel(), clock: realClock, log, nodeId, address, mode: 'auto' })
+    const nameServer = names && createNameServer({ clock: realClock, log, ...names })
+    plane = createDataPlane({
+      kernel: createLinuxKernel(),
+      clock: realClock,
+      log,
+      nodeId,
+      address,
+      mode: 'auto',
+      ...(nameServer ? { nameServer } : {}),
+    })
     await plane.start()
     return plane.status()
   },
@@ -61,6 +74,15 @@ const operations: Record<string, (args: never) => unknown> = {
   counters: () => plane!.counters(),
   conflicts: () => plane!.conflicts(),
   stop: () => plane!.stop(),
+  resolve: ({ server, name, ...options }: { server: string; name: string; type?: number; tcp?: boolean; edns?: number }) =>
+    resolveBy(server, 53, name, options),
+  upstream,
+  echo,
+  cpuMs: () => {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1000
+  },
+  flood,
   teardown: () => plane!.teardown(),
   serve,
   tcp,
@@ -68,6 +90,72 @@ const operations: Record<string, (args: never) => unknown> = {
   load,
   hold,
   poke,
+}
+
+/** A name server of the world outside: every name is 203.0.113.7. */
+async function upstream({ port }: { port: number }): Promise<void> {
+  const answer = (question: Buffer) => {
+    const parsed = parseQuery(question)
+    if (parsed.kind !== 'query') throw new Error('no question')
+    const answers = [{ kind: 'a' as const, name: parsed.query.name, address: '203.0.113.7' }]
+    return writeAnswer(parsed.query, { rcode: 0, answers, ttlSeconds: 60 }, 65_535)
+  }
+  const socket = createSocket('udp4')
+  socket.on('message', (data, from) => socket.send(answer(data), from.port, from.address))
+  await new Promise<void>((resolve, reject) => socket.once('error', reject).bind(port, '127.0.0.1', resolve))
+  const frames = new Frames()
+  const server = createServer((connection) => {
+    connection.on('error', () => {})
+    connection.on('data', (data) => {
+      for (const message of frames.take(data)) connection.write(framed(answer(message)))
+    })
+  })
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))
+}
+
+/** Sends each datagram back, as little work as a UDP server can do here. */
+async function echo({ address, port }: { address: string; port: number }): Promise<void> {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20, lookup: (host, _, done) => done(null, host, 4) })
+  socket.on('message', (data, from) => socket.send(data, from.port, from.address))
+  await new Promise<void>((resolve, reject) => socket.once('error', reject).bind(port, address, resolve))
+}
+
+/** `perSecond` questions for a while, whether or not answers come; how long answers took. */
+async function flood({
+  server,
+  port,
+  name,
+  perSecond,
+  forMs,
+}: Record<'server' | 'name', string> & Record<'port' | 'perSecond' | 'forMs', number>) {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20, lookup: (host, _, done) => done(null, host, 4) })
+  await new Promise<void>((resolve) => socket.bind(0, resolve))
+  const sentAt = new Map<number, number>()
+  const tookMs: number[] = []
+  socket.on('message', (data) => {
+    const id = data.readUInt16BE(0)
+    const at = sentAt.get(id)
+    if (at === undefined) return
+    sentAt.delete(id)
+    tookMs.push(performance.now() - at)
+  })
+  const template = question(name, 1)
+  const total = Math.round((perSecond * forMs) / 1000)
+  const started = performance.now()
+  for (let sent = 0; sent < total; ) {
+    const due = Math.min(total, Math.floor(((performance.now() - started) * perSecond) / 1000))
+    for (; sent < due; sent++) {
+      const bytes = Buffer.from(template)
+      bytes.writeUInt16BE(sent & 0xffff, 0)
+      sentAt.set(sent & 0xffff, performance.now())
+      socket.send(bytes, port, server)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  socket.close()
+  tookMs.sort((a, b) => a - b)
+  return { total, answered: tookMs.length, p50: tookMs[Math.floor(tookMs.length / 2)], p99: tookMs[Math.floor(tookMs.length * 0.99)] }
 }
 
 /** A task: answers each TCP connection and each datagram with its name and the caller's address. */
