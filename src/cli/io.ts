@@ -1,4 +1,5 @@
 // What a command may touch of the world: streams, environment, clock. Tests pass their own.
+import type { Readable } from 'node:stream'
 
 export interface Output {
   write(text: string | Uint8Array): void
@@ -7,10 +8,22 @@ export interface Output {
   readonly columns: number
 }
 
+/** Standard input as a person types it. */
+export interface Terminal {
+  readonly input: Readable
+  readonly isTTY: boolean
+  setRawMode(on: boolean): void
+  size(): { readonly rows: number; readonly columns: number }
+  /** Returns the unsubscriber. */
+  onResize(listener: () => void): () => void
+}
+
 export interface Io {
   readonly stdout: Output
   readonly stderr: Output
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Standard input piece by piece; undefined where there is none. */
+  readonly terminal?: Terminal
   /** All of standard input. */
   readStdin(): Promise<Uint8Array>
   readFile(path: string): Promise<Uint8Array>

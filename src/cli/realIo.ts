@@ -19,6 +19,18 @@ export function realIo(): Io {
     stdout: output(process.stdout),
     stderr: output(process.stderr),
     env: process.env,
+    terminal: {
+      input: process.stdin,
+      isTTY: process.stdin.isTTY === true,
+      setRawMode: (on) => {
+        process.stdin.setRawMode?.(on)
+      },
+      size: () => ({ rows: process.stdout.rows || 24, columns: process.stdout.columns || DEFAULT_COLUMNS }),
+      onResize: (listener) => {
+        process.stdout.on('resize', listener)
+        return () => process.stdout.off('resize', listener)
+      },
+    },
     readStdin: async () => {
       const chunks: Buffer[] = []
       for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk)

@@ -1,6 +1,6 @@
 // The HTTP client: unversioned paths of the Docker API and /shoal over a unix socket or TCP, with typed calls for swarm objects.
 import type http from 'node:http'
-import type { Readable } from 'node:stream'
+import { type Duplex, Readable } from 'node:stream'
 import { ApiError, ConnectError } from './errors.ts'
 import { type Endpoint, parseEndpoint } from './host.ts'
 import type {
@@ -30,7 +30,7 @@ export type ListFilters = Readonly<Record<string, readonly string[]>>
 
 export interface RequestOptions {
   readonly query?: Query
-  /** Sent as JSON. */
+  /** Sent as JSON; a stream is sent as it is. */
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
@@ -56,6 +56,9 @@ export interface ApiClient {
   requestText(method: string, path: string, options?: RequestOptions): Promise<string>
   /** The answer as a stream. The caller reads it to its end or aborts the signal. */
   stream(method: string, path: string, options?: RequestOptions): Promise<StreamResponse>
+
+  /** A connection that changes its protocol: both ends are a byte stream afterwards. */
+  upgrade(method: string, path: string, options?: RequestOptions): Promise<Duplex>
 
   info(): Promise<SystemInfo>
   cluster(): Promise<Cluster>
@@ -110,6 +113,7 @@ export function createClient(host: string): ApiClient {
     request,
     requestText,
     stream,
+    upgrade: (method, path, options = {}) => sendUpgrade(endpoint, method, path, options),
     info: () => request('GET', '/info'),
     cluster: () => request('GET', '/swarm'),
     nodes: (filters) => list('/nodes', filters),
@@ -142,20 +146,20 @@ function segment(text: string): string {
 }
 
 function send(endpoint: Endpoint, agent: http.Agent, method: string, path: string, options: RequestOptions): Promise<http.IncomingMessage> {
-  const body = options.body === undefined ? undefined : Buffer.from(JSON.stringify(options.body))
+  const given = options.body
+  const piped = given instanceof Readable ? given : undefined
+  const body = given === undefined || piped ? undefined : Buffer.from(JSON.stringify(given))
   return new Promise((resolve, reject) => {
     const request = httpRequest({
-      ...(endpoint.kind === 'unix' ? { socketPath: endpoint.path } : { host: endpoint.hostname, port: endpoint.port }),
+      ...target(endpoint),
       agent,
       method,
       path: path + queryText(options.query),
       headers: {
-        // A name that stands for the socket: a daemon must not take a path for a host.
-        Host: endpoint.kind === 'unix' ? 'docker' : `${endpoint.hostname}:${endpoint.port}`,
-        'User-Agent': 'shoal-cli',
+        ...baseHeaders(endpoint),
         ...(body
           ? { 'Content-Type': 'application/json', 'Content-Length': body.length }
-          : method === 'POST'
+          : method === 'POST' && !piped
             ? { 'Content-Length': 0 }
             : {}),
         ...options.headers,
@@ -167,6 +171,44 @@ function send(endpoint: Endpoint, agent: http.Agent, method: string, path: strin
       const status = response.statusCode ?? 0
       if (status >= 200 && status < 300) resolve(response)
       else readText(response).then((text) => reject(ApiError.fromBody(status, text)), reject)
+    })
+    if (piped) piped.pipe(request)
+    else request.end(body)
+  })
+}
+
+function target(endpoint: Endpoint): http.RequestOptions {
+  return endpoint.kind === 'unix' ? { socketPath: endpoint.path } : { host: endpoint.hostname, port: endpoint.port }
+}
+
+function baseHeaders(endpoint: Endpoint): Record<string, string> {
+  // A name that stands for the socket: a daemon must not take a path for a host.
+  return { Host: endpoint.kind === 'unix' ? 'docker' : `${endpoint.hostname}:${endpoint.port}`, 'User-Agent': 'shoal-cli' }
+}
+
+function sendUpgrade(endpoint: Endpoint, method: string, path: string, options: RequestOptions): Promise<Duplex> {
+  const body = Buffer.from(options.body === undefined ? '' : JSON.stringify(options.body))
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({
+      ...target(endpoint),
+      method,
+      path: path + queryText(options.query),
+      headers: {
+        ...baseHeaders(endpoint),
+        Connection: 'Upgrade',
+        Upgrade: 'tcp',
+        'Content-Type': 'application/json',
+        'Content-Length': body.length,
+      },
+      signal: options.signal,
+    })
+    request.on('error', (error) => reject(options.signal?.aborted ? error : new ConnectError(endpoint.host, error)))
+    request.on('upgrade', (_response, socket, head) => {
+      if (head.length > 0) socket.unshift(head)
+      resolve(socket)
+    })
+    request.on('response', (response) => {
+      readText(response).then((text) => reject(ApiError.fromBody(response.statusCode ?? 0, text)), reject)
     })
     request.end(body)
   })

@@ -26,6 +26,7 @@ import { Orphans } from './orphans.ts'
 import { resourceRoutes } from './resources.ts'
 import { ManagerList, sessionsConcerned, sessionUpdate } from './sessionMessages.ts'
 import { type Session, Sessions } from './sessions.ts'
+import { type TunnelSource, Tunnels } from './tunnels.ts'
 
 export interface DispatcherDeps {
   readonly store: Store
@@ -44,6 +45,8 @@ export interface Dispatcher {
   /** Ends all streams and writes the reports that wait. */
   stop(): Promise<void>
   readonly logs: LogSource
+  /** Byte streams into tasks. */
+  readonly tunnels: TunnelSource
   /** How far the kernels of all live nodes are. */
   readonly mesh: MeshAcks
   /** Whether the node has a session now. */
@@ -58,6 +61,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
 
 class DispatcherRoom implements Dispatcher {
   readonly logs: Logs
+  readonly tunnels: Tunnels
   readonly mesh: MeshHub
   readonly #deps: DispatcherDeps
   readonly #limits: DispatcherLimits
@@ -78,6 +82,7 @@ class DispatcherRoom implements Dispatcher {
     this.#orphans = new Orphans(store, clock, logger, limits)
     this.#managers = new ManagerList(deps.self)
     this.mesh = new MeshHub({ store, clock, logger, limits, sessions: this.#sessions })
+    this.tunnels = new Tunnels({ store, clock, random, logger, limits, sessions: this.#sessions })
     this.logs = new Logs({ store, clock, random, logger, limits, sessions: this.#sessions })
   }
 
@@ -98,6 +103,7 @@ class DispatcherRoom implements Dispatcher {
     this.#orphans.stop()
     this.mesh.stop()
     this.logs.stop()
+    this.tunnels.stop()
     this.#sessions.stop(new ShoalError('unavailable', 'the manager is stopping'))
     await this.#intake.flush()
   }
@@ -131,6 +137,7 @@ class DispatcherRoom implements Dispatcher {
       })),
       this.mesh.route(),
       ...this.logs.routes(),
+      ...this.tunnels.routes(),
       ...resourceRoutes({ ...this.#deps, sessions: this.#sessions }),
     ]
   }

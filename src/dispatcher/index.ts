@@ -4,3 +4,4 @@ export { createDispatcher, type Dispatcher, type DispatcherDeps } from './dispat
 export { type DispatcherLimits, LIMITS } from './limits.ts'
 export type { LogGap, LogSource } from './logs.ts'
 export type { MeshAcks } from './mesh.ts'
+export { dialTunnel, type TunnelSource, type TunnelTarget } from './tunnels.ts'

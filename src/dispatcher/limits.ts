@@ -35,6 +35,10 @@ export const LIMITS = {
   logAnswerMs: 10_000,
   /** Open log subscriptions per cluster. */
   logSubscriptions: 1_000,
+  /** Streams into tasks that one manager has open. */
+  tunnels: 500,
+  /** A node that was asked for a stream opens it within this time. */
+  tunnelAnswerMs: 10_000,
 } as const
 
 export type DispatcherLimits = { readonly [K in keyof typeof LIMITS]: number }

@@ -1,4 +1,5 @@
 // The Engine port: containers of this node, whatever runs them. Not Docker-shaped; see architecture 10.
+import type { Duplex } from 'node:stream'
 import type { Instant } from '../lib/index.ts'
 
 /** How a container is to be made. Everything is decided: templates are expanded, secrets and networks resolved. */
@@ -219,6 +220,13 @@ export interface Engine {
   listNetworks(
     label: string,
   ): Promise<readonly { readonly name: string; readonly id: string; readonly labels: Readonly<Record<string, string>> }[]>
+  /**
+   * Answers HTTP requests about this one container on the stream, in the Docker API's form (`/containers/self/...`, `/exec/...`): exec, archive, stats, top, json.
+   * Resolves when the stream has ended. Undefined where the engine cannot.
+   */
+  serveContainer?(containerId: string, stream: Duplex): Promise<void>
+  /** A connection to a TCP port in the container's network namespace, its loopback included. */
+  connectPort?(containerId: string, port: number): Promise<Duplex>
   /** Answers when the engine is reachable. */
   ping(): Promise<void>
 }

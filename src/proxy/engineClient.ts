@@ -1,6 +1,7 @@
 // HTTP to the container engine's socket: whole answers for what we merge, open streams for what we hand through.
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { errorText, ShoalError } from '../lib/index.ts'
 
 /** Larger answers are not taken into memory. */
@@ -33,7 +34,18 @@ export interface EngineClient {
   away(error: unknown): ShoalError
 }
 
+/** A client on one connection that is open already, for one request. `name` is for error texts. */
+export function createStreamClient(stream: Duplex, name: string): EngineClient {
+  return clientOver(() => stream as Socket, name, `cannot reach ${name}`)
+}
+
 export function createEngineClient(socketPath: string): EngineClient {
+  // A connection of its own that may be closed one way first: `docker attach` closes its standard input and goes on reading.
+  const connection = () => connect({ path: socketPath, allowHalfOpen: true })
+  return clientOver(connection, 'dockerd', `cannot reach the container engine at unix://${socketPath}`)
+}
+
+function clientOver(connection: () => Socket, name: string, problem: string): EngineClient {
   const open = ({ method, path, headers = {}, signal }: EngineRequest): ClientRequest =>
     request({
       method,
@@ -42,13 +54,12 @@ export function createEngineClient(socketPath: string): EngineClient {
       signal,
       setDefaultHeaders: true,
       host: 'docker',
-      // A connection of its own that may be closed one way first: `docker attach` closes its standard input and goes on reading.
-      createConnection: () => connect({ path: socketPath, allowHalfOpen: true }),
+      createConnection: connection,
     })
 
   const away = (error: unknown) =>
-    new ShoalError('unavailable', `cannot reach the container engine at unix://${socketPath} (${errorText(error)})`, {
-      next: 'Check that dockerd runs there, then try again',
+    new ShoalError('unavailable', `${problem} (${errorText(error)})`, {
+      next: `Check that ${name} runs there, then try again`,
       cause: error,
     })
 

@@ -10,7 +10,14 @@ export {
   withPlaces,
   withSwarmNetworkNames,
 } from './containers.ts'
-export { createEngineClient, type EngineAnswer, type EngineClient, type EngineRequest, parseJson } from './engineClient.ts'
+export {
+  createEngineClient,
+  createStreamClient,
+  type EngineAnswer,
+  type EngineClient,
+  type EngineRequest,
+  parseJson,
+} from './engineClient.ts'
 export { type ForwardOptions, forward } from './forward.ts'
 export { endToEnd } from './headers.ts'
-export { upgrade } from './upgrade.ts'
+export { join, upgrade } from './upgrade.ts'

@@ -14,12 +14,19 @@ const MAX_BODY_BYTES = 1024 * 1024
  * Resolves when both directions are closed. Half-closing is kept: a client may close its standard input and go on reading. Throws (before anything was
  * answered) 'unavailable' when the engine is away and 'invalid-argument' for a body without length.
  */
-export async function upgrade(engine: EngineClient, log: Logger, req: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+export async function upgrade(
+  engine: EngineClient,
+  log: Logger,
+  req: IncomingMessage,
+  client: Duplex,
+  head: Buffer,
+  path: string = req.url ?? '/',
+): Promise<void> {
   const { body, rest } = await takeBody(req, client, head)
   const headers = endToEnd(req.rawHeaders)
   headers.push('Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? 'tcp')
   if (req.headers['content-length'] === undefined && mayHaveBody(req.method)) headers.push('Content-Length', '0')
-  const upstream = engine.open({ method: req.method ?? 'POST', path: req.url ?? '/', headers })
+  const upstream = engine.open({ method: req.method ?? 'POST', path, headers })
   await new Promise<void>((resolve, reject) => {
     client.on('error', () => upstream.destroy())
     client.on('close', () => {
@@ -48,7 +55,8 @@ export async function upgrade(engine: EngineClient, log: Logger, req: IncomingMe
   })
 }
 
-function join(client: Duplex, engine: Duplex, log: Logger): void {
+/** Both directions, each until its end; who vanishes takes the other along. */
+export function join(client: Duplex, engine: Duplex, log: Logger): void {
   for (const [from, to] of [
     [client, engine],
     [engine, client],

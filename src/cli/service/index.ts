@@ -1,6 +1,7 @@
 // `shoal service`: what runs on the swarm.
 import { type Command, type Noun, SOME_ARGS } from '../command.ts'
 import { forEachArgument } from '../each.ts'
+import { taskExec } from '../task/exec.ts'
 import { serviceCreate } from './create.ts'
 import { serviceInspect } from './inspect.ts'
 import { serviceLogs } from './logs.ts'
@@ -26,5 +27,16 @@ const serviceRm: Command = {
 export const service: Noun = {
   name: 'service',
   short: 'Manage Swarm services',
-  commands: [serviceCreate, serviceInspect, serviceLogs, serviceLs, servicePs, serviceRm, serviceRollback, serviceScale, serviceUpdate],
+  commands: [
+    serviceCreate,
+    { ...taskExec, usage: '[OPTIONS] SERVICE[.SLOT] COMMAND [ARG...]' },
+    serviceInspect,
+    serviceLogs,
+    serviceLs,
+    servicePs,
+    serviceRm,
+    serviceRollback,
+    serviceScale,
+    serviceUpdate,
+  ],
 }

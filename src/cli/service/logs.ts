@@ -4,6 +4,7 @@ import { type Command, ONE_ARG } from '../command.ts'
 import { type Flags, parseDurationNs } from '../flags/index.ts'
 import { shortId } from '../format/index.ts'
 import { ExitError, type Io } from '../io.ts'
+import { findTask } from '../task/find.ts'
 import { type NameResolver, nameResolver } from '../task/rows.ts'
 
 export const serviceLogs: Command = {
@@ -65,7 +66,11 @@ async function findSource(client: ApiClient, name: string): Promise<Source> {
     if (!(error instanceof ApiError && error.status === 404)) throw error
   }
   try {
-    const { ID, Spec, Slot } = await client.task(name)
+    const { ID, Spec, Slot } = await client.task(name).catch((error) => {
+      // SERVICE.SLOT stands for the task that runs there
+      if (error instanceof ApiError && error.status === 404 && name.includes('.')) return findTask(client, name)
+      throw error
+    })
     return { path: `/tasks/${ID}/logs`, terminal: Spec.ContainerSpec?.TTY === true, nameWidth: String(Slot ?? 1).length }
   } catch (error) {
     if (error instanceof ApiError && error.status === 404) throw new ExitError(1, `no such task or service: ${name}`)

@@ -2,11 +2,21 @@
 import { type Noun, SOME_ARGS } from '../command.ts'
 import { INSPECT_FORMAT } from '../flags/index.ts'
 import { inspectAll } from '../format/index.ts'
+import { serviceLogs } from '../service/logs.ts'
+import { taskCp } from './cp.ts'
+import { taskExec } from './exec.ts'
+import { taskPortForward } from './forward.ts'
+import { taskStats } from './stats.ts'
 
 export const task: Noun = {
   name: 'task',
   short: 'Manage Swarm tasks',
   commands: [
+    taskCp,
+    taskExec,
+    { ...serviceLogs, usage: '[OPTIONS] TASK|SERVICE[.SLOT]', short: 'Fetch the logs of a task' },
+    taskPortForward,
+    taskStats,
     {
       name: 'inspect',
       usage: '[OPTIONS] TASK [TASK...]',

@@ -2,6 +2,7 @@
 import { isShoalError, type Logger, ShoalError } from '../../lib/index.ts'
 import { CONTAINER_LABELS } from '../../model/index.ts'
 import type { Clock, ContainerPlan, ContainerState, Engine, EngineCapabilities, EngineLogOptions } from '../../ports/index.ts'
+import { createAccess, dialInside } from './access.ts'
 import { containerState } from './containerState.ts'
 import { createBody, endpointConfig } from './createBody.ts'
 import { containerEvents } from './events.ts'
@@ -45,6 +46,18 @@ export function createDockerEngine(options: DockerEngineOptions): DockerEngine {
   const images = createImages({ http, clock, log })
   const networks = createNetworks(http)
   const starts = createGate(STARTS_AT_ONCE)
+  const access = createAccess(
+    options.host,
+    async () => `/v${await http.apiVersion()}`,
+    async (execId) => {
+      try {
+        return text(object(await http.json({ method: 'GET', path: `/exec/${execId}/json` })).ContainerID)
+      } catch (error) {
+        if (isShoalError(error, 'not-found')) return undefined
+        throw error
+      }
+    },
+  )
 
   const capabilities = async (): Promise<EngineCapabilities> => {
     const apiVersion = await http.apiVersion()
@@ -129,6 +142,12 @@ export function createDockerEngine(options: DockerEngineOptions): DockerEngine {
     ensureNetwork: (plan) => networks.ensure(plan),
     removeNetwork: (name) => networks.remove(name),
     listNetworks: (label) => networks.list(label),
+    serveContainer: (id, stream) => access.serveContainer(id, stream),
+    async connectPort(id, port) {
+      const container = await inspect(id)
+      if (container?.status !== 'running') throw new ShoalError('failed-precondition', 'the container does not run')
+      return dialInside(container.pid, port)
+    },
     async ping() {
       const response = await http.stream({ method: 'GET', path: '/_ping', timeoutMs: 5_000 })
       response.resume()
