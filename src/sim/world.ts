@@ -136,6 +136,10 @@ export class World implements WorldFacts {
     return this.hostList.find((host) => host.nodeId === nodeId)?.index
   }
 
+  nodeOfHost(host: number): string | undefined {
+    return this.hostList[host]?.nodeId
+  }
+
   complain(rule: string, what: string): void {
     if (this.violations.length >= 20) return
     this.violations.push({ rule, what, atMs: this.nowMs })

@@ -92,6 +92,7 @@ test('two containers in one slot are one too many, unless the service updates st
         return nowMs
       },
       soundSinceMs: (host: number) => (host === unsound ? undefined : 0),
+      nodeOfHost: (host: number) => `n${host}`,
       view: () => viewOf({ services: [service], tasks }),
     } as unknown as WorldFacts
     const checker = slots(world, complain)

@@ -5,7 +5,7 @@ import { DEFAULTS, type RunOptions } from '../../src/sim/index.ts'
 import { runInThread } from './worker.ts'
 
 const SEEDS = 100
-const SIZE: Omit<RunOptions, 'seed'> = { ...DEFAULTS, nodes: 4, services: 6, minutes: 4, faultsPerMinute: 4, opsPerMinute: 8 }
+const SIZE: Omit<RunOptions, 'seed'> = { ...DEFAULTS, nodes: 4, services: 6, minutes: 3, faultsPerMinute: 5, opsPerMinute: 10 }
 
 test('the same seed gives the same trace, another seed another one', async () => {
   const [first, again, other] = await runInThread({ size: SIZE, seeds: [7, 7, 8] })

@@ -1,7 +1,7 @@
 // Rules about what runs: containers on all engines of the world, seen as nobody in the swarm can see them.
 
 import type { ServiceId, TaskId } from '../../lib/index.ts'
-import { TaskState } from '../../model/index.ts'
+import { drainsStartFirst, TaskState } from '../../model/index.ts'
 import type { View } from '../../store/index.ts'
 import type { Checker, Complain, ContainerChange, WorldFacts } from './types.ts'
 
@@ -16,11 +16,13 @@ interface Running {
   readonly sinceMs: number
 }
 
-/** Running containers a slot: one, or two while the service updates start-first; and never two of one task. */
+/** Running containers a slot: one, or two while the service updates start-first or leaves a drained node that way; and never two of one task. */
 export function slots(world: WorldFacts, complain: Complain): Checker {
   const bySlot = new Map<string, Map<string, Running>>()
   const crowded = new Set<string>()
   const startFirst = new Map<string, number>()
+  /** When a node was last seen drained: its tasks may have successors beside them, where their service allows it. */
+  const drained = new Map<string, number>()
 
   const keyOf = (change: ContainerChange): string => {
     const rest = change.taskName.slice(0, change.taskName.length - change.taskId.length - 1)
@@ -31,9 +33,10 @@ export function slots(world: WorldFacts, complain: Complain): Checker {
     const spec = view.services.get(serviceId as ServiceId)?.spec // gone when it was removed in the middle of an update
     const orders = [spec?.update?.order, spec?.rollback?.order]
     if (orders.includes('start-first')) startFirst.set(serviceId, world.nowMs)
-    const last = startFirst.get(serviceId)
-    return last !== undefined && world.nowMs - last < ORDER_MEMORY_MS ? 2 : 1
+    return recently(startFirst.get(serviceId)) ? 2 : 1
   }
+
+  const recently = (atMs: number | undefined): boolean => atMs !== undefined && world.nowMs - atMs < ORDER_MEMORY_MS
 
   const settled = (host: number): boolean => {
     const since = world.soundSinceMs(host)
@@ -53,7 +56,10 @@ export function slots(world: WorldFacts, complain: Complain): Checker {
     const here = [...containers].filter(([, running]) => settled(running.host))
     // A task that was scaled away does not count for its old slot any more.
     const counted = here.filter(([, { taskId }]) => (view.tasks.get(taskId as TaskId)?.desiredState ?? TaskState.REMOVE) < TaskState.REMOVE)
-    if (counted.length > limit) {
+    const isLeaving = ([, { host }]: (typeof counted)[number]) => recently(drained.get(world.nodeOfHost(host) ?? ''))
+    const service = view.services.get(serviceId as ServiceId)
+    const mayOverlap = limit < 2 && service !== undefined && counted.some(isLeaving) && drainsStartFirst(service)
+    if (counted.length > (mayOverlap ? 2 : limit)) {
       const who = counted.map(([id, { host, taskId }]) => `task ${taskId} (container ${id.replace(/^0+/, '')}) on host ${host}`).join(', ')
       complain('slots', `${counted.length} containers run for slot ${key}, allowed ${limit}: ${who}`)
     }
@@ -63,6 +69,9 @@ export function slots(world: WorldFacts, complain: Complain): Checker {
     name: 'slots',
     onCommit(commit, view) {
       for (const change of commit.changes) {
+        if (change.table === 'node' && [change.before, change.after].some((node) => node?.spec.availability === 'drain')) {
+          drained.set(change.id, world.nowMs)
+        }
         if (change.table !== 'service') continue
         for (const service of [change.before, change.after]) {
           if (service && (service.spec.update?.order === 'start-first' || service.spec.rollback?.order === 'start-first')) {
@@ -98,6 +107,7 @@ export function slots(world: WorldFacts, complain: Complain): Checker {
       }
     },
     onSecond() {
+      for (const node of world.view()?.nodes.values() ?? []) if (node.spec.availability === 'drain') drained.set(node.id, world.nowMs)
       for (const key of crowded) check(key)
     },
   }

@@ -16,6 +16,7 @@ export interface WorldFacts {
   /** The kernel of this host sends new connections to this address. */
   routesTo(host: number, address: string): boolean
   hostOfNode(nodeId: string): number | undefined
+  nodeOfHost(host: number): string | undefined
   /** The newest view; undefined while no manager runs. */
   view(): View | undefined
 }
