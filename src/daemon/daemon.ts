@@ -11,9 +11,9 @@ import { createEtcdHost } from '../etcd/index.ts'
 import { createLogger, errorText, type Logger, logfmt, rfc3339 } from '../lib/index.ts'
 import { type AgentSetup, createNode, type InterfaceAddress, type SwarmNode } from '../node/index.ts'
 import { createDisk, realClock, realRandom } from '../ports/index.ts'
-import { createSealer, openLmdbJournal, sealJournal } from '../store/index.ts'
+import { createSealer, openLmdbJournal, openReplicaCache, sealJournal } from '../store/index.ts'
 import { createWireRpc } from '../wire/index.ts'
-import { DATA_KEY_FILE, dataKey } from './dataKey.ts'
+import { DATA_KEY_FILE, dataKey, keepDataKey } from './dataKey.ts'
 import { lockState, type StateLock, writePidFile } from './lock.ts'
 import type { DaemonOptions } from './options.ts'
 import { VERSION } from './version.ts'
@@ -148,6 +148,12 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
     openJournal: async () => {
       await mkdir(options.stateDir, { recursive: true, mode: 0o700 })
       return sealJournal(await openLmdbJournal(journalFolder), createSealer(await dataKey(disk), realRandom))
+    },
+    group: {
+      host: createEtcdHost({ folder: join(options.stateDir, 'etcd'), clock: realClock, log }),
+      openCache: () => openReplicaCache(journalFolder),
+      dataKey: () => dataKey(disk),
+      keepDataKey: (key) => keepDataKey(disk, key),
     },
     removeJournal: async () => {
       await rm(journalFolder, { recursive: true, force: true })

@@ -26,8 +26,8 @@ export interface JoinGroupDeps {
   readonly signal: AbortSignal
 }
 
-/** Resolves when this node's member is a voter. What was in the member's folder is gone. */
-export async function joinGroup(deps: JoinGroupDeps): Promise<void> {
+/** Resolves with the data key of the cluster's store when this node's member is a voter. What was in the member's folder is gone. */
+export async function joinGroup(deps: JoinGroupDeps): Promise<Uint8Array> {
   const { host, issuer, identity, listen, advertise } = deps
   await host.check()
   await host.destroy()
@@ -57,6 +57,7 @@ export async function joinGroup(deps: JoinGroupDeps): Promise<void> {
       { timeoutMs: PROMOTE_MS, signal: deps.signal },
     ),
   )
+  return admitted.dataKey
 }
 
 /** Asks whoever leads, following hints, until it answers; refusals are thrown at once. */

@@ -2,18 +2,24 @@
 
 import type { EtcdHost } from '../etcd/index.ts'
 import { errorText, isShoalError, type Logger, MINUTE_MS, SECOND_MS } from '../lib/index.ts'
-import type { Clock, Etcd } from '../ports/index.ts'
+import type { Clock, Etcd, Random } from '../ports/index.ts'
 import {
   createEtcdJournal,
+  createSealer,
   type EtcdJournal,
   finishLoad,
   followEtcd,
   holdsTerm,
+  type Journal,
   type LeaderRecord,
   loadEtcd,
   loadInto,
+  openEntries,
+  openWrites,
   type ReplicaCache,
   type ReplicaStore,
+  type Sealer,
+  sealWrites,
   TABLE_NAMES,
   type Term,
   takeOver,
@@ -39,6 +45,8 @@ export interface GroupDeps {
   readonly host: EtcdHost
   /** The replica that the store was loaded from; undefined while this manager is alone and its store has a journal of its own. */
   readonly cache: ReplicaCache | undefined
+  /** Seals what leaves this process; all managers of a group have the same data key. */
+  readonly dataKey: () => Promise<Uint8Array>
   openCache(): Promise<ReplicaCache>
   /** From now on the store lives in the group. Durable on return. */
   enter(): Promise<void>
@@ -47,6 +55,7 @@ export interface GroupDeps {
 export interface LeadershipDeps {
   readonly store: ReplicaStore
   readonly clock: Clock
+  readonly random: Random
   readonly log: Logger
   readonly group: GroupDeps
   readonly self: () => { readonly nodeId: string; readonly address: string }
@@ -71,6 +80,7 @@ export class Leadership {
   #revision = 0
   #group = ''
   #following: { readonly stop: AbortController; readonly done: Promise<void> } | undefined
+  #sealer: Sealer | undefined
   #storeLost = false
   #founding: Promise<void> | undefined
   #proof: Promise<boolean> | undefined
@@ -180,10 +190,11 @@ export class Leadership {
     const early: Parameters<ReplicaCache['apply']>[0][] = []
     let heldAtMs = startedAtMs
     try {
+      const sealer = await this.#openSealer()
       const etcd = await create()
       this.#group = (await etcd.status()).clusterId
       await store.moveTo({
-        copy: (writes) => loadInto(etcd, writes),
+        copy: (writes) => loadInto(etcd, sealWrites(writes, sealer)),
         finish: async (seq) => {
           heldAtMs = clock.monotonicMs()
           const term = await finishLoad(etcd, this.#deps.self(), seq)
@@ -201,7 +212,7 @@ export class Leadership {
           this.#leader = term.leader
           this.#journal = journal
           this.#mode = 'leading'
-          return journal
+          return sealed(journal, sealer)
         },
       })
     } catch (error) {
@@ -293,12 +304,13 @@ export class Leadership {
       this.#revision = 0
       return
     }
+    const sealer = await this.#openSealer()
     this.#journal = createEtcdJournal({ etcd, clock, term, onDurable: (commit) => this.#keep(commit) })
     this.#term = term
     this.#leader = term.leader
     this.#storeLost = false
     this.#provenAtMs = Number.NEGATIVE_INFINITY
-    store.lead(this.#journal)
+    store.lead(sealed(this.#journal, sealer))
     this.#mode = 'leading'
     log.info('this manager leads', { epoch: term.leader.epoch, seq: term.seq })
     this.#deps.onLead()
@@ -342,7 +354,7 @@ export class Leadership {
           for await (const event of followEtcd(etcd, this.#revision + 1, signal)) {
             if (signal.aborted) return
             if (event.leader) this.#leader = event.leader
-            if (event.seq !== undefined) store.apply(event.seq, event.writes)
+            if (event.seq !== undefined) store.apply(event.seq, openWrites(event.writes, await this.#openSealer()))
             this.#revision = event.revision
             await this.#cache?.apply({ revision: event.revision, seq: store.view().seq, writes: event.writes })
             said = ''
@@ -368,12 +380,17 @@ export class Leadership {
     const startedAtMs = clock.monotonicMs()
     const state = await loadEtcd(etcd, TABLE_NAMES)
     if (signal.aborted) return
-    store.reset(state.seq, state.entries)
+    store.reset(state.seq, openEntries(state.entries, await this.#openSealer()))
     await this.#cache?.replace(clusterId, state)
     this.#group = clusterId
     this.#leader = state.leader
     this.#revision = state.revision
     log.info('the store was read from the group', { objects: state.entries.length, ms: Math.round(clock.monotonicMs() - startedAtMs) })
+  }
+
+  async #openSealer(): Promise<Sealer> {
+    this.#sealer ??= createSealer(await this.#deps.group.dataKey(), this.#deps.random)
+    return this.#sealer
   }
 
   #keep(commit: Parameters<ReplicaCache['apply']>[0]): void {
@@ -405,4 +422,9 @@ export class Leadership {
   #wake(): void {
     for (const wake of [...this.#waiters]) wake()
   }
+}
+
+/** What goes into the group is sealed; so is what the replica on disk is given of it. */
+function sealed(journal: EtcdJournal, sealer: Sealer): Pick<Journal, 'commit' | 'close'> {
+  return { commit: (seq, writes) => journal.commit(seq, sealWrites(writes, sealer)), close: () => journal.close() }
 }

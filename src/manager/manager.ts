@@ -88,6 +88,7 @@ class ManagerRoom implements Manager {
       ? new Leadership({
           store,
           clock,
+          random: deps.random,
           log,
           group,
           self: () => ({ nodeId: identity().nodeId, address: deps.advertise }),

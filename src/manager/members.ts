@@ -153,7 +153,8 @@ export class Members {
     const certificate = await memberCertificate(clusterOf(store.view()), request.csr, [host, callerAddress], clock.now())
     log.info('a manager is joining', { node: node.id, address: request.address })
     const groupToken = (await group.host.config())?.groupToken ?? ''
-    return { memberName: name, memberId: BigInt(learner.id), initialCluster, certificate, groupToken }
+    const dataKey = new Uint8Array(await group.dataKey())
+    return { memberName: name, memberId: BigInt(learner.id), initialCluster, certificate, groupToken, dataKey }
   }
 
   /** The first member: this node's. */
@@ -231,7 +232,7 @@ export class Members {
       if (etcd) await this.#removeMemberOf(etcd, node.id)
       await store.transact((tx) => {
         const current = tx.nodes.get(node.id)
-        if (!current || current.spec.desiredRole !== 'worker') return
+        if (current?.spec.desiredRole !== 'worker') return
         const { managerStatus: _, ...rest } = current
         tx.nodes.update({ ...rest, role: 'worker', certificate: { ...current.certificate, state: 'rotate' } })
       })
@@ -265,7 +266,7 @@ export class Members {
   async #setStatus(nodeId: NodeId, reachability: 'reachable' | 'unreachable', address: string): Promise<void> {
     await this.#deps.store.transact((tx) => {
       const node = tx.nodes.get(nodeId)
-      if (!node || node.spec.desiredRole !== 'manager') return
+      if (node?.spec.desiredRole !== 'manager') return
       const before = node.managerStatus
       if (before?.reachability === reachability && before.address === address) return
       tx.nodes.update({ ...node, managerStatus: { leader: false, reachability, address } })

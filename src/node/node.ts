@@ -14,7 +14,7 @@ import { type ClusterId, errorText, isShoalError, type Logger, MINUTE_MS, type N
 import { createInitialObjects, joinGroup, type Manager, type ManagerFace, startManager } from '../manager/index.ts'
 import { DEFAULT_CLUSTER_SPEC } from '../model/index.ts'
 import type { Clock, Disk, Identity, Issuer, Random, Rpc, Timer } from '../ports/index.ts'
-import { createStore, type Journal, type ReplicaCache } from '../store/index.ts'
+import { createSealer, createStore, type Journal, openEntries, type ReplicaCache, type Sealer } from '../store/index.ts'
 import { leaderHint } from '../wire/index.ts'
 import {
   DEFAULT_SWARM_PORT,
@@ -66,7 +66,13 @@ export interface NodeDeps {
   readonly removeJournal: () => Promise<void>
   readonly createAgent: (setup: AgentSetup) => Agent
   /** Without it this node can be the only manager of a swarm, and no second one. */
-  readonly group?: { readonly host: EtcdHost; readonly openCache: () => Promise<ReplicaCache> }
+  readonly group?: {
+    readonly host: EtcdHost
+    readonly openCache: () => Promise<ReplicaCache>
+    /** What seals the store; made when there is none. */
+    readonly dataKey: () => Promise<Uint8Array>
+    readonly keepDataKey: (key: Uint8Array) => Promise<void>
+  }
   /** Another way to start the manager; the simulator seeds faults here. */
   readonly startManager?: typeof startManager
 }
@@ -353,7 +359,13 @@ class LocalSwarmNode implements SwarmNode {
     if (inGroup && !group) throw new ShoalError('failed-precondition', 'this daemon cannot be one of several managers')
     const cache = inGroup ? await group?.openCache() : undefined
     const store = cache
-      ? await createStore({ clock, log, onLost, following: true, journal: replicaOf(cache) })
+      ? await createStore({
+          clock,
+          log,
+          onLost,
+          following: true,
+          journal: replicaOf(cache, createSealer(await (group as NonNullable<typeof group>).dataKey(), random)),
+        })
       : await createStore({ clock, log, onLost, journal: await this.#deps.openJournal() })
     try {
       if (group) {
@@ -375,6 +387,7 @@ class LocalSwarmNode implements SwarmNode {
             host: group.host,
             cache,
             openCache: group.openCache,
+            dataKey: group.dataKey,
             enter: async () => {
               const current = this.#running?.state ?? state
               await this.#keepState({ ...current, journal: 'group' })
@@ -394,7 +407,7 @@ class LocalSwarmNode implements SwarmNode {
   async #joinGroup(state: SwarmState, identity: () => Identity): Promise<void> {
     const { rpc, clock, log, issuer, group } = this.#deps
     if (!group) throw new ShoalError('unimplemented', 'this daemon cannot be one of several managers: join as a worker')
-    await joinGroup({
+    const dataKey = await joinGroup({
       rpc,
       clock,
       log,
@@ -410,6 +423,7 @@ class LocalSwarmNode implements SwarmNode {
       signal: this.#leaving.signal,
     })
     await this.#deps.removeJournal() // the replica begins empty
+    await group.keepDataKey(dataKey)
   }
 
   #renewed(identity: Identity): void {
@@ -633,9 +647,12 @@ class Renewal {
 }
 
 /** A store that follows is only loaded from here. */
-function replicaOf(cache: ReplicaCache): Journal {
+function replicaOf(cache: ReplicaCache, sealer: Sealer): Journal {
   return {
-    load: () => cache.load(),
+    load: async () => {
+      const { seq, entries } = await cache.load()
+      return { seq, entries: openEntries(entries, sealer) }
+    },
     commit: () => Promise.reject(new ShoalError('internal', 'a replica is not written by its store')),
     close: () => cache.close(),
   }

@@ -196,6 +196,13 @@ export declare type JoinGroupResponse = Message<"shoal.v1.JoinGroupResponse"> & 
    * @generated from field: string group_token = 5;
    */
   groupToken: string;
+
+  /**
+   * opens what is sealed in the store
+   *
+   * @generated from field: bytes data_key = 6;
+   */
+  dataKey: Uint8Array;
 };
 
 /**
