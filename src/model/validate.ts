@@ -208,6 +208,10 @@ function validateEndpointSpec(endpoint: EndpointSpec): void {
   }
 }
 
+const ENCRYPTED_OPTION = 'encrypted'
+/** Network, broadcast, gateway and one for a task. */
+const MOST_SUBNET_BITS = 30
+
 /** Networks: only overlays are objects of the swarm; `host` and `bridge` stand there from the start. */
 export function validateNetworkSpec(spec: NetworkSpec): void {
   if (spec.name === '') refuse('meta: name must be provided')
@@ -218,10 +222,24 @@ export function validateNetworkSpec(spec: NetworkSpec): void {
   if (spec.ingress && spec.attachable) refuse('ingress network can not be attachable')
   if (spec.ipamDriver !== '' && spec.ipamDriver !== 'default')
     refuse(`IPAM driver ${JSON.stringify(spec.ipamDriver)} is not available: use "default"`)
+  const encrypted = spec.driverOptions[ENCRYPTED_OPTION]
+  if (encrypted !== undefined && !['false', '0'].includes(encrypted)) {
+    throw new ShoalError(
+      'failed-precondition',
+      `network ${spec.name} cannot be encrypted: that needs a WireGuard mesh between all nodes, which this version does not set up, and plaintext instead would be worse`,
+      { next: 'Encrypt in the application, or connect the nodes by a VPN and give its addresses with --data-path-addr' },
+    )
+  }
+  if (spec.ipam.length > 1) refuse('ipam configuration: a network of the swarm has one subnet; make it as large as you need')
   for (const { subnet, gateway, range } of spec.ipam) {
     if (subnet !== '' && !isCidr(subnet)) refuse(`ipam configuration: invalid subnet ${subnet}: use a form like 10.77.0.0/24`)
     if (range !== '' && !isCidr(range)) refuse(`ipam configuration: invalid ip-range ${range}: use a form like 10.77.0.128/25`)
     if (gateway !== '' && !isAddress(gateway)) refuse(`ipam configuration: invalid gateway ${gateway}`)
+    if (subnet === '' && (gateway !== '' || range !== '')) refuse('ipam configuration: a gateway or ip-range needs its subnet')
+    if (Number(subnet.split('/')[1] ?? 0) > MOST_SUBNET_BITS) refuse(`ipam configuration: subnet ${subnet} has no room for addresses`)
+    if (gateway !== '' && !isInside(gateway, subnet)) refuse(`no matching subnet for gateway ${gateway}`)
+    if (range !== '' && (!isInside(range, subnet) || Number(range.split('/')[1]) < Number(subnet.split('/')[1])))
+      refuse(`no matching subnet for range ${range}`)
   }
   const mtu = spec.driverOptions['com.docker.network.driver.mtu']
   if (mtu !== undefined && !(/^\d{2,5}$/.test(mtu) && Number(mtu) <= 65535))
@@ -278,6 +296,14 @@ function isAddress(text: string): boolean {
 function isCidr(text: string): boolean {
   const [address = '', bits = '', ...rest] = text.split('/')
   return rest.length === 0 && isAddress(address) && /^\d{1,2}$/.test(bits) && Number(bits) <= 32
+}
+
+/** Whether an address, or the first one of a CIDR, lies in a subnet; both are well-formed. */
+function isInside(text: string, subnet: string): boolean {
+  const [base = '', bits = '32'] = subnet.split('/')
+  const size = 2 ** (32 - Number(bits))
+  const number = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
+  return Math.floor(number(text.split('/')[0]!) / size) === Math.floor(number(base) / size)
 }
 
 function requireCount(value: number, message: string): void {

@@ -1,6 +1,7 @@
 // Networks of the swarm: as /networks shows them, as /networks/create asks for them, and in the other form that tasks carry.
-import { rfc3339, ShoalError } from '../../lib/index.ts'
-import type { Network, NetworkSpec } from '../../model/index.ts'
+import { type NetworkId, rfc3339, ShoalError } from '../../lib/index.ts'
+import { type Network, type NetworkSpec, TaskState, taskName } from '../../model/index.ts'
+import type { View } from '../../store/index.ts'
 import { array, asObject, boolean, type Codec, object, omitEmpty, optional, required, string, stringMap } from './codec.ts'
 import { metaOf } from './node.ts'
 
@@ -136,4 +137,27 @@ export function printNetworkObject(network: Network): Record<string, unknown> {
 
 function printIpamConfig({ subnet, range, gateway }: NetworkSpec['ipam'][number]): Record<string, string> {
   return { ...(subnet && { Subnet: subnet }), ...(range && { Range: range }), ...(gateway && { Gateway: gateway }) }
+}
+
+/** What `network inspect --verbose` adds: the services on the network with their tasks, and the nodes that serve it. */
+export function printNetworkUse(view: View, id: NetworkId): Record<string, unknown> {
+  const services: Record<string, unknown> = {}
+  const peers = new Map<string, { Name: string; IP: string }>()
+  for (const service of view.services.values()) {
+    const tasks: Record<string, unknown>[] = []
+    for (const task of view.tasks.byService(service.id)) {
+      const address = task.attachments.find(({ networkId }) => networkId === id)?.addresses[0]?.split('/')[0]
+      if (task.status.state !== TaskState.RUNNING || address === undefined) continue
+      const node = task.nodeId && view.nodes.get(task.nodeId)
+      const hostAddress = node ? node.status.address : ''
+      if (node) peers.set(node.id, { Name: node.description?.hostname ?? node.id, IP: hostAddress })
+      const name = taskName(service.spec.name, task)
+      tasks.push({ Name: name, EndpointID: task.id, EndpointIP: address, Info: { 'Host IP': hostAddress } })
+    }
+    const vip = service.endpoint?.vips.find(({ networkId }) => networkId === id)?.address.split('/')[0]
+    if (tasks.length === 0 && vip === undefined) continue
+    const ports = (service.endpoint?.ports ?? []).map(({ targetPort, publishedPort }) => `Target: ${targetPort}, Publish: ${publishedPort}`)
+    services[service.spec.name] = { VIP: vip ?? '<nil>', Ports: ports, LocalLBIndex: 0, Tasks: tasks }
+  }
+  return { Services: services, Peers: [...peers.values()] }
 }

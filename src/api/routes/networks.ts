@@ -5,11 +5,11 @@ import { SECOND_MS, ShoalError } from '../../lib/index.ts'
 import { type EngineAnswer, endpointAt, forward, parseJson, requestedPlace } from '../../proxy/index.ts'
 import { type App, managerOf } from '../app.ts'
 import { ATTACHMENT_LABEL, giveBack, serveNames, takePlace } from '../attachments.ts'
-import { type RequestContext, readBody, sendEmpty, sendJson } from '../http/context.ts'
+import { flag, type RequestContext, readBody, sendEmpty, sendJson } from '../http/context.ts'
 import { asManager, HttpError } from '../http/errors.ts'
 import { type Filters, parseFilters } from '../http/filters.ts'
 import type { Route } from '../http/router.ts'
-import { networkCreateRequest, networkSpecOf } from '../json/network.ts'
+import { networkCreateRequest, networkSpecOf, printNetworkUse } from '../json/network.ts'
 import {
   attachableNetwork,
   type EngineNetwork,
@@ -69,7 +69,14 @@ async function inspect(app: App, { req, res, params, query }: RequestContext): P
   if (found.kind === 'engine') return forward(app.engine, app.deps.log, req, res)
   const bridge = found.network.predefined ? undefined : (await engineBridges(app)).get(found.network.id)
   const inside = bridge && ((await app.engine.json({ method: 'GET', path: `/networks/${bridge.Id}` })) as EngineNetwork)
-  sendJson(res, 200, { ...found.network.print(), Containers: inside?.Containers ?? {} })
+  const verbose = flag(query, 'verbose') ? networkInUse(app, found.network.id) : {}
+  sendJson(res, 200, { ...found.network.print(), Containers: inside?.Containers ?? {}, ...verbose })
+}
+
+/** Only managers know who uses a network. */
+function networkInUse({ deps }: App, id: string): Record<string, unknown> {
+  const manager = deps.node.manager()
+  return manager ? printNetworkUse(manager.store.view(), id as NetworkId) : {}
 }
 
 async function create(app: App, { req, res }: RequestContext): Promise<void> {
@@ -82,7 +89,8 @@ async function create(app: App, { req, res }: RequestContext): Promise<void> {
   const request = networkCreateRequest.parse(json, '')
   const network = await refuseTakenName(() => asManager(() => control.createNetwork(networkSpecOf(request))))
   await allocated(app, network.id)
-  sendJson(res, 201, { Id: network.id, Warning: '' })
+  const Warning = request.ipv6 ? `network ${request.name} has IPv4 only: IPv6 is not available on networks of the swarm` : ''
+  sendJson(res, 201, { Id: network.id, Warning })
 }
 
 /** This one refusal comes without the manager's prefix in Docker. */
