@@ -54,12 +54,12 @@ export class PortHolds {
   }
 }
 
-/** TCP and UDP ports that services publish through ingress. */
+/** TCP and UDP ports that services publish through ingress on all addresses. On other addresses a port may be anybody's. */
 export function publishedPorts(state: MeshState): readonly PortConflict[] {
   const result: PortConflict[] = []
   for (const service of state.services.values()) {
-    for (const { protocol, published } of service.ports) {
-      if ((protocol === 'tcp' || protocol === 'udp') && published > 0) result.push({ protocol, port: published })
+    for (const { protocol, published, address = '' } of service.ports) {
+      if ((protocol === 'tcp' || protocol === 'udp') && published > 0 && address === '') result.push({ protocol, port: published })
     }
   }
   return result

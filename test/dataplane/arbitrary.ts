@@ -31,6 +31,7 @@ const service = (id: string): fc.Arbitrary<MeshService> =>
     id: fc.constant(id),
     name: fc.constant(id),
     dnsrr: fc.boolean(),
+    clientAffinity: fc.boolean(),
     vips: some(NETWORKS).map((list) =>
       list.map((network, i) => ({ networkId: network.id, address: vipOf(network, SERVICES.indexOf(id) + i) })),
     ),
@@ -40,6 +41,7 @@ const service = (id: string): fc.Arbitrary<MeshService> =>
         published: fc.integer({ min: 8080, max: 8083 }),
         target: fc.constantFrom(80, 443),
         name: fc.constant(''),
+        address: fc.constantFrom('', '', '10.81.0.1', 'eth0'),
       }),
       { maxLength: 2, selector: ({ protocol, published }) => `${protocol} ${published}` },
     ),

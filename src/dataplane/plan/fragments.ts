@@ -15,7 +15,16 @@ import {
   withPrefix,
 } from '../names.ts'
 import type { MeshEndpoint, MeshNetwork, MeshPeer, MeshService, SelfNode } from '../types.ts'
-import { forwardRules, guardTable, meshTable, PROTOCOL_NUMBERS, publishedProtocols, TABLE } from './rules.ts'
+import {
+  forwardRules,
+  guardTable,
+  type MeshExtras,
+  meshTable,
+  PROTOCOL_NUMBERS,
+  type PublishedProtocol,
+  publishedProtocols,
+  TABLE,
+} from './rules.ts'
 
 /** What the pieces share: this node, the networks that are needed on it, and where the peers are. */
 export interface PlanContext {
@@ -32,8 +41,12 @@ const INGRESS_LOCALNET = `net/ipv4/conf/${INGRESS_BRIDGE}/route_localnet`
 export const PLANNED_SYSCTLS: readonly string[] = [IP_FORWARD, INGRESS_LOCALNET]
 
 /** The constant rules, for services of at most `chains` endpoints. */
-export function baseFragment(context: PlanContext, chains: number): KernelObject[] {
-  const objects: KernelObject[] = [{ kind: 'sysctl', name: IP_FORWARD, value: '1' }, meshTable(context.features, chains), guardTable()]
+export function baseFragment(context: PlanContext, chains: number, extras: MeshExtras): KernelObject[] {
+  const objects: KernelObject[] = [
+    { kind: 'sysctl', name: IP_FORWARD, value: '1' },
+    meshTable(context.features, chains, extras),
+    guardTable(),
+  ]
   if (context.features.iptables) objects.push({ kind: 'firewall', rules: forwardRules([...context.networks.values()].map(bridgeName)) })
   return objects
 }
@@ -118,12 +131,12 @@ function portElements(context: PlanContext, service: MeshService, serving: Reado
   if (!ingress) return []
   const backends = serving.get(ingress.id) ?? []
   const protocols = publishedProtocols(context.features)
-  return service.ports.flatMap(({ protocol, published, target }) => {
+  return service.ports.flatMap(({ protocol, published, target, address: place = '' }) => {
     const name = protocols.find((known) => known === protocol)
     if (!name || published === 0) return []
     return [
       element('published', `${PROTOCOL_NUMBERS[name]} . ${published}`),
-      element(`${name}port`, String(published), verdict(name, backends.length)),
+      publishedElement(name, published, place, verdict(`${name}${drawOf(service)}`, backends.length)),
       ...backends.map((address, i) => element(`${name}ep`, `${published} . ${i}`, `${address} . ${target}`)),
     ]
   })
@@ -138,10 +151,31 @@ function vipElements({ networks }: PlanContext, service: MeshService, serving: R
     const backends = serving.get(networkId) ?? []
     return [
       { kind: 'neighbour', device: bridge, address, mac: VIP_MAC },
-      element('vip', `${quote(bridge)} . ${address}`, verdict('vip', backends.length)),
+      element('vip', `${quote(bridge)} . ${address}`, verdict(`vip${drawOf(service)}`, backends.length)),
       ...backends.map((backend, i) => element('vipep', `${address} . ${i}`, backend)),
     ]
   })
+}
+
+/** Everywhere, on one address of a host, or by one of its devices. */
+function publishedElement(name: PublishedProtocol, port: number, place: string, goTo: string) {
+  if (place === '') return element(`${name}port`, String(port), goTo)
+  if (/^[\d.]+$/.test(place)) return element(`${name}at`, `${place} . ${port}`, goTo)
+  return element(`${name}on`, `${quote(place)} . ${port}`, goTo)
+}
+
+function drawOf(service: MeshService): string {
+  return service.clientAffinity ? 'h' : ''
+}
+
+/** What the services of a mesh ask of the table. */
+export function extrasOf(services: Iterable<MeshService>): MeshExtras {
+  let [affinity, placed] = [false, false]
+  for (const service of services) {
+    affinity ||= service.clientAffinity === true
+    placed ||= service.ports.some((port) => (port.address ?? '') !== '')
+  }
+  return { affinity, placed }
 }
 
 function verdict(chain: string, backends: number): string {

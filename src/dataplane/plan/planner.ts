@@ -1,7 +1,7 @@
 // Plans the kernel state of this node from the mesh; remembers the pieces, so that an update costs what it changed.
 import { type KernelFeatures, type KernelObject, keyOf } from '../../ports/index.ts'
 import type { LocalTask, MeshEndpoint, MeshNetwork, MeshState, SelfNode } from '../types.ts'
-import { baseFragment, endpointFragment, networkFragment, type PlanContext, peerFragment, serviceFragment } from './fragments.ts'
+import { baseFragment, endpointFragment, extrasOf, networkFragment, type PlanContext, peerFragment, serviceFragment } from './fragments.ts'
 import { chainCount } from './rules.ts'
 
 export interface PlanInput {
@@ -62,7 +62,8 @@ export class Planner {
     let most = 0
     for (const list of endpoints.values()) most = Math.max(most, list.length)
     const chains = chainCount(most)
-    use('base', [context, chains], () => baseFragment(context, chains))
+    const extras = extrasOf(input.state.services.values())
+    use('base', [context, chains, extras.affinity, extras.placed], () => baseFragment(context, chains, extras))
     for (const [id, network] of context.networks) use(`network ${id}`, [context, network], () => networkFragment(context, network))
     for (const [id, peer] of context.peers) use(`peer ${id}`, [context, peer], () => peerFragment(context, peer))
     for (const [id, service] of input.state.services) {

@@ -11,6 +11,22 @@ export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const
 /** Protocols of published ports: their maps `<name>port` (port -> chain) and `<name>ep` (port and index -> endpoint). */
 export type PublishedProtocol = 'tcp' | 'udp' | 'sctp'
 
+/** What only some clusters need is not in the table of the others. */
+export interface MeshExtras {
+  /** A service keeps each client with one endpoint. */
+  readonly affinity: boolean
+  /** A service publishes on an address or device. */
+  readonly placed: boolean
+}
+export const NO_EXTRAS: MeshExtras = { affinity: false, placed: false }
+
+/** How an endpoint is drawn, by the letters that the names of its chains end with. All nodes hash alike, so a client may come in by any of them. */
+const DRAWS = [
+  { suffix: '', draw: 'numgen random' },
+  { suffix: 'h', draw: 'jhash ip saddr' },
+] as const
+const HASH_SEED = ' seed 0x5ca1ab1e'
+
 export function publishedProtocols(features: KernelFeatures): readonly PublishedProtocol[] {
   return features.sctp ? ['tcp', 'udp', 'sctp'] : ['tcp', 'udp']
 }
@@ -29,14 +45,24 @@ export function chainCount(mostEndpoints: number): number {
  * The table that translates. A chain per number of endpoints draws one at random; `none` marks connections that nobody answers.
  * A `typeof ... th dport` map shared by protocols loads, but refuses later rules (nft 1.0.6), so each protocol has its own maps.
  */
-export function meshTable(features: KernelFeatures, chains: number): TableObject {
+export function meshTable(features: KernelFeatures, chains: number, extras: MeshExtras = NO_EXTRAS): TableObject {
   const protocols = publishedProtocols(features)
   const mesh = hexMark(MESH_MARK)
   // the refusal itself belongs to the connection and passes here too, when the caller is on this host
   const refused = `ct direction original ct mark ${hexMark(REFUSE_MARK)}`
   const refuse = [`${refused} meta l4proto tcp reject with tcp reset`, `${refused} reject`]
   const published = protocols.map((name) => `fib daddr type local meta l4proto ${name} ${name} dport vmap @${name}port`)
+  const local = (name: PublishedProtocol) => `fib daddr type local meta l4proto ${name}`
+  const byAddress = extras.placed ? protocols.map((name) => `${local(name)} ip daddr . ${name} dport vmap @${name}at`) : []
+  const byDevice = extras.placed ? protocols.map((name) => `${local(name)} iifname . ${name} dport vmap @${name}on`) : []
+  const draws = extras.affinity ? DRAWS : DRAWS.slice(0, 1)
+  const mod = (n: number, suffix: string) => `mod ${n}${suffix === 'h' ? HASH_SEED : ''}`
+  const placements = (name: PublishedProtocol): NftSet[] => [
+    { kind: 'map', name: `${name}at`, type: 'type ipv4_addr . inet_service : verdict' },
+    { kind: 'map', name: `${name}on`, type: 'type ifname . inet_service : verdict' },
+  ]
   const sets: NftSet[] = [
+    ...(extras.placed ? protocols.flatMap(placements) : []),
     ...protocols.flatMap((name): NftSet[] => [
       { kind: 'map', name: `${name}port`, type: 'type inet_service : verdict' },
       { kind: 'map', name: `${name}ep`, type: `typeof ${name} dport . numgen inc mod 2 : ip daddr . ${name} dport` },
@@ -73,12 +99,16 @@ export function meshTable(features: KernelFeatures, chains: number): TableObject
     },
     { name: 'none', rules: [`ct mark set ${hexMark(REFUSE_MARK)}`] },
     ...protocols.flatMap((name) =>
-      counts.map((n) => ({
-        name: `${name}${n}`,
-        rules: [`ct mark set ${mesh} meta l4proto ${name} dnat ip to ${name} dport . numgen random mod ${n} map @${name}ep`],
-      })),
+      draws.flatMap(({ suffix, draw }) =>
+        counts.map((n) => ({
+          name: `${name}${suffix}${n}`,
+          rules: [`ct mark set ${mesh} meta l4proto ${name} dnat ip to ${name} dport . ${draw} ${mod(n, suffix)} map @${name}ep`],
+        })),
+      ),
     ),
-    ...counts.map((n) => ({ name: `vip${n}`, rules: [`dnat to ip daddr . numgen random mod ${n} map @vipep`] })),
+    ...draws.flatMap(({ suffix, draw }) =>
+      counts.map((n) => ({ name: `vip${suffix}${n}`, rules: [`dnat to ip daddr . ${draw} ${mod(n, suffix)} map @vipep`] })),
+    ),
     {
       name: 'pre',
       hook: 'type nat hook prerouting priority -110; policy accept;', // before Docker's own at -100
@@ -90,10 +120,12 @@ export function meshTable(features: KernelFeatures, chains: number): TableObject
         // internal networks have no way out, not even to published ports
         'iifname @internal fib daddr type local meta l4proto . th dport @published goto none',
         'iifname @internal return',
+        ...byAddress,
+        ...byDevice,
         ...published,
       ],
     },
-    { name: 'out', hook: 'type nat hook output priority -110; policy accept;', rules: published },
+    { name: 'out', hook: 'type nat hook output priority -110; policy accept;', rules: [...byAddress, ...published] },
     {
       name: 'post',
       hook: 'type nat hook postrouting priority 90; policy accept;',
