@@ -15,6 +15,7 @@ const ENTRIES: Readonly<Record<string, Entry>> = {
   swarm: { short: 'Manage Swarm', group: 'swarm', load: async () => (await import('./swarm/index.ts')).swarm },
   node: { short: 'Manage Swarm nodes', group: 'swarm', load: async () => (await import('./node/index.ts')).node },
   service: { short: 'Manage Swarm services', group: 'swarm', load: async () => (await import('./service/index.ts')).service },
+  stack: { short: 'Manage Swarm stacks', group: 'swarm', load: async () => (await import('./stack/index.ts')).stack },
   task: { short: 'Manage Swarm tasks', group: 'swarm', load: async () => (await import('./task/index.ts')).task },
   secret: { short: 'Manage Swarm secrets', group: 'swarm', load: async () => (await import('./object/index.ts')).secret },
   config: { short: 'Manage Swarm configs', group: 'swarm', load: async () => (await import('./object/index.ts')).config },

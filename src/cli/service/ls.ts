@@ -6,7 +6,7 @@ import { type ListLayout, naturalCompare, type Row, shortId, writeRows } from '.
 import { displayImage } from '../task/rows.ts'
 import { portSummary } from './ports.ts'
 
-const LAYOUT: ListLayout = {
+export const SERVICE_LAYOUT: ListLayout = {
   headers: { ID: 'ID', Name: 'NAME', Mode: 'MODE', Replicas: 'REPLICAS', Image: 'IMAGE', Ports: 'PORTS' },
   table: '{{.ID}}\t{{.Name}}\t{{.Mode}}\t{{.Replicas}}\t{{.Image}}\t{{.Ports}}',
 }
@@ -23,12 +23,12 @@ export const serviceLs: Command = {
     const services = await client.services({ filters: filtersOf(flags), status: !quiet })
     services.sort((a, b) => naturalCompare(a.Spec.Name, b.Spec.Name))
     if (quiet) for (const service of services) io.stdout.write(`${shortId(service.ID)}\n`)
-    else writeRows(io.stdout, LAYOUT, services.map(serviceRow), flags.string('format'))
+    else writeRows(io.stdout, SERVICE_LAYOUT, services.map(serviceRow), flags.string('format'))
     return 0
   },
 }
 
-function serviceRow(service: Service): Row {
+export function serviceRow(service: Service): Row {
   return {
     ID: shortId(service.ID),
     Name: service.Spec.Name,
