@@ -162,15 +162,21 @@ test('a network that a service or a task uses is not removed', async () => {
       slot: 1,
       nodeId: MANAGER_ID,
       specVersion: 1,
-      desiredState: TaskState.REMOVE,
+      desiredState: TaskState.RUNNING,
       status: { state: TaskState.RUNNING, at: 1, message: '', error: '' },
       attachments: [{ networkId: network.id, addresses: [] }],
     }),
   )
-  await control.removeService('a')
+  await control.updateService(service.id, service.version, { ...service.spec, task: { ...service.spec.task, networks: [] } })
   await refuses(control.removeNetwork('ov1'), /is in use by task task0000/)
-  await store.transact((tx) => tx.tasks.delete('task000000000000000000001' as TaskId))
+  await control.removeService('a')
+  // its task still ends: the network is gone for people, and its name free, but the task keeps it until then
   await control.removeNetwork('ov1')
+  assert.equal(store.view().networks.get(network.id)?.removing, true)
+  await refuses(control.removeNetwork(network.id), /network .* not found/, 'not-found')
+  const next = await control.createNetwork(network.spec)
+  assert.notEqual(next.id, network.id)
+  await store.transact((tx) => tx.tasks.delete('task000000000000000000001' as TaskId))
   await refuses(control.removeNetwork('host'), /is a pre-defined network and cannot be removed/, 'permission-denied')
 })
 
