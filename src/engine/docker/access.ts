@@ -14,6 +14,7 @@ const CONTAINER_PATHS: Readonly<Record<string, readonly string[]>> = {
   exec: ['POST'],
 }
 const EXEC_PATHS: Readonly<Record<string, readonly string[]>> = { json: ['GET'], start: ['POST'], resize: ['POST'] }
+const MOST_UPGRADE_BODY_BYTES = 1024 * 1024
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'expect'])
 
 export interface Access {
@@ -106,14 +107,8 @@ function join(req: IncomingMessage, socket: Duplex, head: Buffer, allowed: () =>
     )
   }
   socket.on('error', () => socket.destroy())
-  const length = Number(req.headers['content-length'] ?? 0)
-  const body = head.subarray(0, length)
-  if (body.length < length) {
-    refuse(400, 'the body of a request that upgrades must come with its head')
-    return
-  }
-  allowed().then(
-    (path) => {
+  Promise.all([takeBody(req, socket, head), allowed()]).then(
+    ([{ body, rest }, path]) => {
       if (path === undefined) {
         refuse(403, 'this is not possible with a task')
         return
@@ -124,7 +119,7 @@ function join(req: IncomingMessage, socket: Duplex, head: Buffer, allowed: () =>
         const headers = Object.entries(answer.headers).map(([name, value]) => `${name}: ${value}\r\n`)
         socket.write(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}\r\n${headers.join('')}\r\n`)
         if (early.length > 0) socket.write(early)
-        if (head.length > length) engine.write(head.subarray(length))
+        if (rest.length > 0) engine.write(rest)
         engine.on('error', () => socket.destroy())
         engine.on('close', () => {
           if (!engine.readableEnded) socket.destroy()
@@ -146,6 +141,33 @@ function join(req: IncomingMessage, socket: Duplex, head: Buffer, allowed: () =>
     },
     (error) => refuse(503, errorText(error)),
   )
+}
+
+/** The request's body stands at the front of what follows the head. */
+async function takeBody(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<{ body: Buffer; rest: Buffer }> {
+  const length = Number(req.headers['content-length'] ?? 0)
+  if (!(length <= MOST_UPGRADE_BODY_BYTES)) throw new ShoalError('invalid-argument', 'the body of a request that upgrades is too long')
+  let data = head
+  while (data.length < length) {
+    const chunk = await nextChunk(socket)
+    if (!chunk) throw new ShoalError('canceled', 'the caller went away')
+    data = Buffer.concat([data, chunk])
+  }
+  return { body: data.subarray(0, length), rest: data.subarray(length) }
+}
+
+function nextChunk(socket: Duplex): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    const settle = (chunk: Buffer | undefined) => {
+      socket.off('data', onData).off('end', onEnd).off('close', onEnd)
+      socket.pause()
+      resolve(chunk)
+    }
+    const onData = (chunk: Buffer) => settle(chunk)
+    const onEnd = () => settle(undefined)
+    socket.on('data', onData).on('end', onEnd).on('close', onEnd)
+    socket.resume()
+  })
 }
 
 function messageOf(body: string): string {
