@@ -52,11 +52,28 @@ test('a wrong secret is refused in Swarm’s words; a token of another cluster d
   assert.equal(c.store.view().nodes.size, 0)
 })
 
-test('the manager token makes no manager yet, of our own agents and of stock engines, and leaves no node behind', async () => {
+test('the manager token makes managers of our own agents; a stock engine is refused and leaves no node behind', async () => {
   const c = await testCluster()
-  await assert.rejects(join(c, c.cluster.joinTokens.manager), { code: 'unimplemented' })
   await assert.rejects(join(c, c.cluster.joinTokens.manager, { ownAgent: false }), { code: 'failed-precondition' })
   assert.equal(c.store.view().nodes.size, 0)
+  const identity = await join(c, c.cluster.joinTokens.manager)
+  assert.equal(identity.role, 'manager')
+  assert.equal(c.store.view().nodes.get(identity.nodeId as NodeId)?.role, 'manager')
+})
+
+test('a manager that is demoted gets a certificate of a worker when it has left the group, not before', async () => {
+  const c = await testCluster()
+  const identity = await join(c, c.cluster.joinTokens.manager)
+  const nodeId = identity.nodeId as NodeId
+  const renew = () =>
+    requestCertificate({ rpc: rpcOf(c), issuer: c.issuer, clock: c.clock }, 'm:2377', { kind: 'renew', identity: () => identity })
+  await c.write((tx) => {
+    const node = tx.nodes.get(nodeId)!
+    return tx.nodes.update({ ...node, spec: { ...node.spec, desiredRole: 'worker' } })
+  })
+  assert.equal((await renew()).role, 'manager')
+  await c.write((tx) => tx.nodes.update({ ...tx.nodes.get(nodeId)!, role: 'worker' }))
+  assert.equal((await renew()).role, 'worker')
 })
 
 test('a renewal keeps the node and needs no token; a removed node gets none', async () => {

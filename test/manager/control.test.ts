@@ -200,8 +200,13 @@ test('nodes: live ones and managers stay, the last manager is not demoted, down 
   const manager = control.node('m1')
   const change = { name: '', labels: {}, desiredRole: 'worker', availability: 'active' } as const
   await refuses(control.updateNode('m1', manager.version, change), 'attempting to demote the last manager of the swarm')
-  const worker = control.node('w1')
-  await refuses(control.updateNode('w1', worker.version, { ...change, desiredRole: 'manager' }), /several managers come with/)
+  const promoted = await control.updateNode('w1', control.node('w1').version, { ...change, desiredRole: 'manager' })
+  assert.equal(promoted.spec.desiredRole, 'manager')
+  await refuses(
+    control.updateNode('m1', manager.version, change),
+    /of the 1 managers left 0 would be reachable, and 1 are needed: this would result in a loss of quorum$/,
+  )
+  const worker = await control.updateNode('w1', promoted.version, change)
   await control.updateNode('w1', worker.version, { ...change, labels: { zone: 'a' }, availability: 'drain' })
   assert.deepEqual([control.node('w1').spec.labels.zone, control.node('w1').spec.availability], ['a', 'drain'])
   await control.removeNode('w1', { force: true })
