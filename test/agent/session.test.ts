@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { create } from '@bufbuild/protobuf'
-import { TaskState as S } from '../../src/model/index.ts'
+import { MESH_LEASE_MS, TaskState as S } from '../../src/model/index.ts'
 import { MeshUpdateSchema } from '../../src/proto/index.ts'
-import { createWorld, ManagerStub, secret, task } from './support.ts'
+import { createWorld, ManagerStub, NODE, secret, task } from './support.ts'
 
 const update = (version: bigint, base = 0n) =>
   create(MeshUpdateSchema, {
@@ -140,6 +140,46 @@ describe('the mesh stream', () => {
     assert.equal(lastHello(manager), 5n)
     manager.mesh({ case: 'update', value: update(9n, 7n) })
     await clock.advance(1_000)
+    assert.equal(lastHello(manager), 0n)
+  })
+})
+
+describe('draining and the lease', () => {
+  it('says that a task has no connections left, once it is so, and only to who has asked', async () => {
+    const { manager, dataPlane, clock, rpc, until } = await createWorld()
+    const said = () => manager.meshUp.flatMap(({ msg }) => (msg.case === 'drained' ? msg.value.taskIds : []))
+    dataPlane.busy.add('t1')
+    manager.mesh({ case: 'drain', value: { taskIds: ['t1', 't2'] } as never })
+    await clock.advance(1_000)
+    assert.deepEqual(said(), ['t2'])
+    rpc.cut()
+    await until(() => manager.sessions === 2)
+    await clock.advance(1_000)
+    dataPlane.busy.delete('t1')
+    await clock.advance(1_000)
+    assert.deepEqual(said(), ['t2'], 'nobody has asked on the new stream')
+    manager.mesh({ case: 'drain', value: { taskIds: ['t1'] } as never })
+    await clock.advance(100)
+    assert.deepEqual(said(), ['t2', 't1'])
+  })
+
+  it('sends nothing to other nodes when no manager was heard of for the lease, and begins with a snapshot then', async () => {
+    const { manager, dataPlane, rpc, clock, until } = await createWorld()
+    const endpoint = (taskId: string, nodeId: string) => ({ taskId, nodeId, serviceId: 's', serving: true, addresses: [], slot: 1 })
+    manager.mesh({ case: 'update', value: { ...update(5n), endpoints: [endpoint('mine', NODE), endpoint('theirs', 'n2')] } as never })
+    await clock.advance(100)
+    const known = () => [...(dataPlane.states.at(-1)?.endpoints.keys() ?? [])]
+    assert.deepEqual(known(), ['mine', 'theirs'])
+    rpc.unlisten('m1:2377')
+    rpc.cut()
+    await clock.advance(MESH_LEASE_MS - 1_000)
+    assert.deepEqual(known(), ['mine', 'theirs'])
+    await clock.advance(2_000)
+    assert.deepEqual(known(), ['mine'])
+    rpc.listen('m1:2377', manager.routes())
+    const { sessions } = manager
+    await until(() => manager.sessions > sessions)
+    await clock.advance(100)
     assert.equal(lastHello(manager), 0n)
   })
 })
