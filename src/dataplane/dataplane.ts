@@ -357,17 +357,20 @@ class KernelDataPlane implements DataPlane {
     const changes = await this.#reconciler.reconcile(input, !this.#tasksKnown)
     if (changes > 0) this.#counters.batches++
     this.#counters.changes += changes
-    await this.#serveNames(state)
+    await this.#serveNames(state, input.localTasks)
     if (this.#heldFor !== state.services) await this.#holds.set(publishedPorts(state))
     this.#heldFor = state.services
   }
 
   /** After the kernel has the gateways: there the names are served. Names are acknowledged with the rest. */
-  async #serveNames(state: MeshState): Promise<void> {
+  async #serveNames(state: MeshState, tasks: readonly LocalTask[]): Promise<void> {
     const { nameServer } = this.#deps
     if (!nameServer) return
-    const tasks = [...this.#tasks.values()]
-    this.#askers ??= tasks.map(({ addresses = [], nameservers = [], search = [] }) => ({ addresses, nameservers, search }))
+    this.#askers ??= [...this.#tasks.values()].map(({ addresses = [], nameservers = [], search = [] }) => ({
+      addresses,
+      nameservers,
+      search,
+    }))
     const networks = [...neededNetworks(state, tasks).values()].filter((network) => !network.ingress)
     await nameServer.update({ state, askers: this.#askers, listen: networks.map((network) => network.gateway) })
   }

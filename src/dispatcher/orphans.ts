@@ -81,11 +81,11 @@ export class Orphans {
           if (isTerminal(task.status.state) || task.status.state < TaskState.ASSIGNED) continue
           if (count >= BATCH) return true
           count += 1
+          for (const hold of holdsOf(task, tx.now)) putHold(tx, hold)
           if (!node && task.attachmentSpec) {
             tx.tasks.delete(task.id) // a single container's place: there is no history to keep
             continue
           }
-          for (const hold of holdsOf(task, tx.now)) putHold(tx, hold)
           const message = node ? 'Task belonged to a node that was down for too long' : 'Task belonged to a node that has been deleted'
           tx.tasks.update({ ...task, status: { ...task.status, state: TaskState.ORPHANED, at: tx.now, message } })
         }

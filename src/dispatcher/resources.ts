@@ -1,9 +1,9 @@
 // The resource allocator: containers that people make on a node come onto attachable networks as tasks of their own (wire-protocol.md 6.4).
 import { type Logger, type NetworkId, type NodeId, newId, ShoalError, type TaskId } from '../lib/index.ts'
-import { isTerminal, type Network, TaskState } from '../model/index.ts'
+import { holdsOf, isTerminal, type Network, TaskState } from '../model/index.ts'
 import { handle, type Random, type Route, type RpcPeer } from '../ports/index.ts'
 import { ResourceAllocator } from '../proto/index.ts'
-import type { Store, View } from '../store/index.ts'
+import { putHold, type Store, type View } from '../store/index.ts'
 import type { Sessions } from './sessions.ts'
 
 const MAX_ALIASES = 64
@@ -57,6 +57,7 @@ export function resourceRoutes(deps: ResourcesDeps): Route[] {
         const task = tx.tasks.get(attachmentId as TaskId)
         if (!task?.attachmentSpec) throw new ShoalError('not-found', `attachment ${attachmentId} not found`)
         if (task.nodeId !== ownNode(sessions, peer)) throw new ShoalError('permission-denied', 'the attachment belongs to another node')
+        for (const hold of holdsOf(task, tx.now)) putHold(tx, hold)
         tx.tasks.delete(task.id)
       })
       return {}

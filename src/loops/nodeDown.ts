@@ -34,12 +34,12 @@ export const nodeDown: Loop<NodeId> = {
       if (isTerminal(task.status.state) || isUnassigned(task)) continue
       if (ctx.limit.spent) return 'again'
       ctx.limit.spend()
+      for (const hold of holdsOf(task, ctx.now)) putHold(ctx.tx, hold)
       if (!node && task.attachmentSpec) {
         ctx.tx.tasks.delete(task.id) // a single container's place: there is no history to keep
         continue
       }
       const message = node ? 'the node has been down for too long' : 'the node was removed'
-      for (const hold of holdsOf(task, ctx.now)) putHold(ctx.tx, hold)
       ctx.tx.tasks.update({ ...task, status: { ...task.status, state: TaskState.ORPHANED, at: ctx.now, message } })
     }
     return 'done'

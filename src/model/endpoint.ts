@@ -1,13 +1,11 @@
 // Which tasks the mesh announces, and what of them has to rest when they end.
-import type { NodeId, ServiceId } from '../lib/index.ts'
+import type { NodeId } from '../lib/index.ts'
 import type { AddressHold, Task } from './objects.ts'
 import { TaskState } from './states.ts'
 
-/** Nodes know its addresses: it runs, for a service, on networks. */
-export function isEndpoint(task: Task | undefined): task is Task & { serviceId: ServiceId; nodeId: NodeId } {
-  return (
-    task?.serviceId !== undefined && task.nodeId !== undefined && task.status.state === TaskState.RUNNING && task.attachments.length > 0
-  )
+/** Nodes know its addresses: it runs on networks, for a service or as a single container on an attachable one. */
+export function isEndpoint(task: Task | undefined): task is Task & { nodeId: NodeId } {
+  return task?.nodeId !== undefined && task.status.state === TaskState.RUNNING && task.attachments.length > 0
 }
 
 /** Nobody is held up by a node that lives and never acknowledges for longer than this. */
