@@ -24,7 +24,8 @@ interface Pool {
  */
 export class AddressIndex {
   readonly #pools = new Map<string, Pool>()
-  readonly #uses = new Map<string, readonly AddressUse[]>()
+  /** One use stands for itself: nearly every owner has one. */
+  readonly #uses = new Map<string, AddressUse | readonly AddressUse[]>()
   readonly #used = new Map<string, Map<number, number>>()
 
   setNetwork(network: Network): void {
@@ -47,13 +48,14 @@ export class AddressIndex {
     this.#pools.delete(networkId)
   }
 
-  /** What an owner (`task/<id>`, `service/<id>`, `hold/<id>`) uses now; none when the list is empty. */
+  /** What an owner (a task's id, `service/<id>`, `hold/<id>`) uses now; none when the list is empty. */
   setUses(owner: string, uses: readonly AddressUse[]): void {
     const before = this.#uses.get(owner)
     if (before === uses) return
-    for (const use of before ?? []) this.#add(use, -1)
+    if (before && 'address' in before) this.#add(before, -1)
+    else for (const use of before ?? []) this.#add(use, -1)
     for (const use of uses) this.#add(use, 1)
-    if (uses.length > 0) this.#uses.set(owner, uses)
+    if (uses.length > 0) this.#uses.set(owner, uses.length === 1 ? uses[0]! : uses)
     else this.#uses.delete(owner)
   }
 

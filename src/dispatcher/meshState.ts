@@ -1,7 +1,16 @@
 // What the mesh has to know, as a projection of the store: peers, networks, services, endpoints, each with the version of its last change.
 import { create } from '@bufbuild/protobuf'
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../lib/index.ts'
-import { AFFINITY_LABEL, CLIENT_IP_AFFINITY, isEndpoint, type Node, networksOf, PUBLISH_ADDRESS_LABEL, TaskState } from '../model/index.ts'
+import {
+  AFFINITY_LABEL,
+  CLIENT_IP_AFFINITY,
+  isEndpoint,
+  type Node,
+  networksOf,
+  PUBLISH_ADDRESS_LABEL,
+  type Task,
+  TaskState,
+} from '../model/index.ts'
 import {
   type MeshEndpoint,
   MeshEndpointSchema,
@@ -22,7 +31,15 @@ type MeshObject =
   | { readonly kind: 'peer'; readonly value: MeshPeer }
   | { readonly kind: 'network'; readonly value: MeshNetwork }
   | { readonly kind: 'service'; readonly value: MeshService }
-  | { readonly kind: 'endpoint'; readonly value: MeshEndpoint }
+  | Endpoint
+
+/** Endpoints are the many: what is kept of one is its task in the store, and the message is made when it is sent. */
+interface Endpoint {
+  readonly kind: 'endpoint'
+  /** The newest version, so that no older one is kept alive. */
+  task: Task & { readonly nodeId: NodeId }
+  readonly serving: boolean
+}
 
 interface Entry {
   readonly version: number
@@ -114,7 +131,7 @@ export class MeshState {
   #set(key: MeshKey, view: View): boolean {
     const object = project(key, view)
     const before = this.#entries.get(key)
-    if (JSON.stringify(object) === JSON.stringify(before?.object)) return false
+    if (sameObject(before?.object, object)) return false
     if (before && !before.object) this.#tombstones -= 1
     this.#entries.delete(key) // to the end of the order
     if (object) this.#entries.set(key, { version: this.#version, object })
@@ -147,6 +164,15 @@ export class MeshState {
   }
 }
 
+function sameObject(before: MeshObject | undefined, after: MeshObject | undefined): boolean {
+  if (before?.kind !== 'endpoint' || after?.kind !== 'endpoint') return JSON.stringify(before) === JSON.stringify(after)
+  const { task } = after
+  const { serviceId, nodeId, slot, attachments } = before.task
+  const same = serviceId === task.serviceId && nodeId === task.nodeId && slot === task.slot && attachments === task.attachments
+  before.task = task
+  return same && before.serving === after.serving
+}
+
 function add(update: MeshUpdate, object: MeshObject): void {
   switch (object.kind) {
     case 'peer':
@@ -159,7 +185,7 @@ function add(update: MeshUpdate, object: MeshObject): void {
       update.services.push(object.value)
       break
     case 'endpoint':
-      update.endpoints.push(object.value)
+      update.endpoints.push(endpointMessage(object))
       break
   }
 }
@@ -286,19 +312,20 @@ function projectService(view: View, id: ServiceId): MeshObject | undefined {
 function projectEndpoint(view: View, id: TaskId): MeshObject | undefined {
   const task = view.tasks.get(id)
   if (!isEndpoint(task)) return undefined
-  return {
-    kind: 'endpoint',
-    value: create(MeshEndpointSchema, {
-      taskId: id,
-      serviceId: task.serviceId ?? '', // a single container on an attachable network
-      nodeId: task.nodeId,
-      serving: task.desiredState === TaskState.RUNNING && isUp(view.nodes.get(task.nodeId)),
-      slot: task.slot,
-      addresses: task.attachments.flatMap(({ networkId, addresses, aliases }) =>
-        addresses.slice(0, 1).map((address) => ({ networkId, address: plainAddress(address), aliases: aliases?.slice() ?? [] })),
-      ),
-    }),
-  }
+  return { kind: 'endpoint', task, serving: task.desiredState === TaskState.RUNNING && isUp(view.nodes.get(task.nodeId)) }
+}
+
+function endpointMessage({ task, serving }: Endpoint): MeshEndpoint {
+  return create(MeshEndpointSchema, {
+    taskId: task.id,
+    serviceId: task.serviceId ?? '', // a single container on an attachable network
+    nodeId: task.nodeId,
+    serving,
+    slot: task.slot,
+    addresses: task.attachments.flatMap(({ networkId, addresses, aliases }) =>
+      addresses.slice(0, 1).map((address) => ({ networkId, address: plainAddress(address), aliases: aliases?.slice() ?? [] })),
+    ),
+  })
 }
 
 /** `10.0.0.5/24` without its prefix length. */

@@ -41,7 +41,7 @@ export function allocation(): BatchLoop {
   /** Keys to look at again, found while observing. */
   let woken = new Set<string>()
 
-  const noteTask = (task: Task | undefined, id: string): void => addresses.setUses(`task/${id}`, task ? usesOfTask(task) : [])
+  const noteTask = (task: Task | undefined, id: string): void => addresses.setUses(id, task ? usesOfTask(task) : [])
   const noteService = (service: Service | undefined, id: string): void => {
     addresses.setUses(`service/${id}`, service?.endpoint?.vips ?? [])
     ports.setPorts(id, service?.endpoint?.ports ?? [])
@@ -196,7 +196,7 @@ export function allocation(): BatchLoop {
     if (task.serviceId && !revision) throw new Blocked(`service/${task.serviceId}`, 'the spec of this task is not known')
     if (service && !hasEndpoint(ctx.tx, service)) throw new Blocked(`service/${service.id}`, 'waiting for the endpoint of the service')
     const attachments: TaskAttachment[] = []
-    const owner = `task/${id}`
+    const owner = id
     try {
       for (const { networkId, aliases, address } of wantedNetworks(ctx.tx, task, revision || undefined)) {
         const network = ctx.tx.networks.get(networkId)
