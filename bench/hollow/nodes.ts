@@ -4,7 +4,9 @@ import { type Order, tell, usage } from './messages.ts'
 import { createSwarmNode } from './swarmNode.ts'
 
 /** Joins at a time: each is a handful of calls, keys and certificates included. */
-const JOINS_AT_ONCE = 8
+const JOINS_AT_ONCE = 2
+const MOST_TRIES = 20
+const REST_MS = 500
 
 const [manager = '', token = '', first = '0', count = '0'] = process.argv.slice(2)
 const log = createLogger('error', (level, message, fields) => process.stderr.write(`${logfmt(`nodes ${first}`, level, message, fields)}\n`))
@@ -34,7 +36,8 @@ async function join(): Promise<void> {
         })
         break
       } catch (error) {
-        if (tries === 5) throw error
+        if (tries === MOST_TRIES) throw error
+        await new Promise((resolve) => setTimeout(resolve, REST_MS))
         log.warn('joining again', { node: n, error: errorText(error) })
       }
     }
