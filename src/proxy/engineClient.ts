@@ -46,8 +46,8 @@ export function createEngineClient(socketPath: string): EngineClient {
 }
 
 function clientOver(connection: () => Socket, name: string, problem: string): EngineClient {
-  const open = ({ method, path, headers = {}, signal }: EngineRequest): ClientRequest =>
-    request({
+  const open = ({ method, path, headers = {}, signal }: EngineRequest): ClientRequest => {
+    const outgoing = request({
       method,
       path,
       headers: (Array.isArray(headers) ? headers : { ...headers }) as RequestOptions['headers'],
@@ -56,6 +56,11 @@ function clientOver(connection: () => Socket, name: string, problem: string): En
       host: 'docker',
       createConnection: connection,
     })
+    // Asked to close, an engine might do so before Node's empty last write after a body: EPIPE in the place of an answer. So we close.
+    outgoing.shouldKeepAlive = true
+    outgoing.on('response', ({ socket }: IncomingMessage) => outgoing.on('close', () => socket.destroy()))
+    return outgoing
+  }
 
   const away = (error: unknown) =>
     new ShoalError('unavailable', `${problem} (${errorText(error)})`, {

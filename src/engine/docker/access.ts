@@ -46,13 +46,17 @@ export function createAccess(
     const headers: Record<string, string | string[]> = { ...more }
     for (const [name, value] of Object.entries(req.headers)) if (value !== undefined && !HOP_BY_HOP.has(name)) headers[name] = value
     headers.host = 'docker'
-    return httpRequest({
+    const request = httpRequest({
       method: req.method,
       path,
       headers,
       createConnection: () =>
         connect('socketPath' in target ? { path: target.socketPath, allowHalfOpen: true } : { ...target, allowHalfOpen: true }),
     })
+    // Asked to close, the engine might do so before Node's empty last write after a body: EPIPE in the place of an answer. So we close.
+    request.shouldKeepAlive = more.Upgrade === undefined
+    request.on('response', ({ socket }: IncomingMessage) => request.on('close', () => socket.destroy()))
+    return request
   }
 
   return {
