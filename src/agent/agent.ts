@@ -125,7 +125,14 @@ class NodeAgent implements Agent {
 
   status(): AgentStatus {
     const { manager, error } = this.#state
-    return { connected: manager !== undefined, manager, error, taskCount: this.#tasks.size }
+    const { clockSkewMs } = this.#mesh
+    return {
+      connected: manager !== undefined,
+      manager,
+      error,
+      taskCount: this.#tasks.size,
+      ...(clockSkewMs === undefined ? {} : { clockSkewMs }),
+    }
   }
 
   #onState(state: { readonly manager: string | undefined; readonly error: string }): void {

@@ -39,12 +39,18 @@ export class MeshClient {
   /** What the manager of the present stream wants to know. */
   #draining = new Set<string>()
   #watching = false
+  #skewMs: number | undefined
   /** Monotonic: when a manager was last heard of on this stream. */
   #heardMs: number
 
   constructor(deps: MeshDeps) {
     this.#deps = deps
     this.#heardMs = deps.clock.monotonicMs()
+  }
+
+  /** How far our clock is ahead of the manager's, give or take the way of a message. */
+  get clockSkewMs(): number | undefined {
+    return this.#skewMs
   }
 
   /**
@@ -107,6 +113,7 @@ export class MeshClient {
     try {
       for await (const { msg } of channel.bidiStream(Mesh.method.stream, up, { signal })) {
         this.#heardMs = this.#deps.clock.monotonicMs()
+        if (msg.case === 'ping') this.#skewMs = skewOf(this.#deps.clock.now(), msg.value.sentAtMs)
         if (msg.case === 'ping') send(up, { msg: { case: 'pong', value: { seq: msg.value.seq } } })
         if (msg.case === 'drain') this.#drain(msg.value.taskIds)
         if (msg.case === 'update') {
@@ -188,6 +195,11 @@ export class MeshClient {
       this.#applying = false
     }
   }
+}
+
+/** A manager that does not tell its time says 0. */
+function skewOf(nowMs: number, sentAtMs: bigint): number | undefined {
+  return sentAtMs > 0n ? nowMs - Number(sentAtMs) : undefined
 }
 
 function ack(state: MeshState): Up {

@@ -58,6 +58,8 @@ export interface AgentStatus {
   /** Why there is no session; '' when there is one. */
   readonly error: string
   readonly taskCount: number
+  /** How far this computer's clock is ahead of the manager's; undefined when it is not known. */
+  readonly clockSkewMs?: number
 }
 
 /** A single container that wants to be on an attachable network. */

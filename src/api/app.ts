@@ -35,6 +35,8 @@ export interface ApiDeps {
   readonly version: string
   /** Path of our unix socket, given to containers in the place of the engine's; undefined when we listen on none. */
   readonly ownSocket?: string
+  /** Looks at this node and what it needs; the report goes out as it is. */
+  readonly doctor?: () => Promise<object>
   /** Networks of the swarm that this node serves. */
   readonly localNetworks?: () => readonly LocalNetwork[]
   /** All networks of the swarm, those included that this node does not serve now. */

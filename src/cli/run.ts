@@ -22,6 +22,11 @@ const ENTRIES: Readonly<Record<string, Entry>> = {
   network: { short: 'Manage networks', group: 'other', load: async () => (await import('./network/index.ts')).network },
   ps: { short: 'List containers of this node', group: 'other', load: async () => (await import('./system/ps.ts')).ps },
   info: { short: 'Display system-wide information', group: 'other', load: async () => (await import('./system/info.ts')).info },
+  doctor: {
+    short: 'Look for what stands in the way of the swarm on this node',
+    group: 'other',
+    load: async () => (await import('./system/doctor.ts')).doctor,
+  },
   version: { short: 'Show the version information', group: 'other', load: async () => (await import('./system/version.ts')).version },
 }
 

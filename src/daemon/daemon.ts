@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type Agent, createAgent } from '../agent/index.ts'
 import { createApi, serveApi } from '../api/index.ts'
 import { realIssuer } from '../ca/index.ts'
-import { createDataPlane, createLinuxKernel, createNameServer, type DataPlane } from '../dataplane/index.ts'
+import { createDataPlane, createLinuxKernel, createNameServer, type DataPlane, runTool } from '../dataplane/index.ts'
 import { createDockerEngine } from '../engine/index.ts'
 import { createEtcdHost } from '../etcd/index.ts'
 import { createLogger, errorText, type Logger, logfmt, rfc3339 } from '../lib/index.ts'
@@ -14,6 +14,7 @@ import { createDisk, realClock, realRandom } from '../ports/index.ts'
 import { createSealer, openLmdbJournal, openReplicaCache, sealJournal } from '../store/index.ts'
 import { createWireRpc } from '../wire/index.ts'
 import { DATA_KEY_FILE, dataKey, keepDataKey } from './dataKey.ts'
+import { examine } from './doctor/index.ts'
 import { lockState, type StateLock, writePidFile } from './lock.ts'
 import type { DaemonOptions } from './options.ts'
 import { VERSION } from './version.ts'
@@ -49,6 +50,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       ready: () => ready,
       version: VERSION,
+      doctor: () =>
+        examine({
+          stateDir: options.stateDir,
+          node: () => node.status(),
+          dataPlane: () => current.dataPlane,
+          clockSkewMs: () => current.agent?.status().clockSkewMs,
+          run: runTool,
+        }),
       localNetworks: () => current.dataPlane?.networks() ?? [],
       knownNetworks: () => current.dataPlane?.knownNetworks() ?? [],
       attachments: () => current.agent,

@@ -8,7 +8,7 @@ import { neededNetworks } from './plan/planner.ts'
 import { type PortConflict, PortHolds, publishedPorts } from './portHolds.ts'
 import { Reconciler } from './reconciler.ts'
 import { emptyMeshState } from './state.ts'
-import type { LocalTask, MeshNetwork, MeshState, SelfNode, TaskNames } from './types.ts'
+import type { LocalTask, MeshNetwork, MeshPeer, MeshState, SelfNode, TaskNames } from './types.ts'
 
 /** Changes that come within this time share a batch: a batch costs a few spawned tools. */
 const COALESCE_MS = 20
@@ -90,6 +90,8 @@ export interface DataPlane {
   /** All networks of the swarm, whether or not this node takes part in them. */
   knownNetworks(): readonly MeshNetwork[]
   counters(): DataPlaneCounters
+  /** All nodes of the mesh, this one included. */
+  peers(): readonly MeshPeer[]
   /** Stops working and gives the lock back; the kernel keeps its state. */
   stop(): Promise<void>
   /** Removes everything of ours from the kernel, then stops. For when the node leaves the swarm. */
@@ -206,6 +208,10 @@ class KernelDataPlane implements DataPlane {
 
   counters(): DataPlaneCounters {
     return { ...this.#counters }
+  }
+
+  peers(): readonly MeshPeer[] {
+    return [...this.#state.peers.values()]
   }
 
   conflicts(): readonly PortConflict[] {

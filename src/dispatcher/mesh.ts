@@ -211,7 +211,8 @@ export class MeshHub implements MeshAcks {
       if (signal.aborted) return
       if (stream.pingDue) {
         stream.pingDue = false
-        yield { msg: { case: 'ping', value: { seq: BigInt(stream.pingSeq) } } }
+        const sentAtMs = BigInt(Math.max(0, Math.round(this.#deps.clock.now())))
+        yield { msg: { case: 'ping', value: { seq: BigInt(stream.pingSeq), sentAtMs } } }
       }
       if (stream.toDrain.size > 0) {
         const taskIds = [...stream.toDrain]

@@ -14,6 +14,7 @@ export function systemRoutes(app: App): Route[] {
     { method: 'GET', pattern: '/version', handler: (context) => version(app, context) },
     { method: 'GET', pattern: '/info', handler: (context) => info(app, context) },
     { method: 'GET', pattern: '/metrics', handler: (context) => metrics(app, context) },
+    { method: 'GET', pattern: '/shoal/doctor', handler: async ({ res }) => sendJson(res, 200, (await app.deps.doctor?.()) ?? {}) },
     { method: 'GET', pattern: '/shoal/version', handler: ({ res }) => sendJson(res, 200, { Version: app.deps.version }) },
   ]
 }

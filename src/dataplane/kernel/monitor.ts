@@ -45,7 +45,7 @@ export class KernelMonitor {
     const own: Own = { words: new Set(changes.flatMap(wordsOf)), rules: changes.some(touchesRules), untilMs: Number.POSITIVE_INFINITY }
     this.#own.push(own)
     return () => {
-      own.untilMs = performance.now() + ECHO_MS
+      own.untilMs = performance.now() + ECHO_MS // real-time: echoes of the real kernel
     }
   }
 
@@ -83,7 +83,7 @@ export class KernelMonitor {
   }
 
   #isEcho(line: string): boolean {
-    const now = performance.now()
+    const now = performance.now() // real-time: echoes of the real kernel
     this.#own = this.#own.filter((own) => own.untilMs > now)
     const words = line.match(/[^\s"{},]+/g) ?? []
     return this.#own.some((own) => words.some((word) => own.words.has(word)) || (own.rules && /(^| )(ip|bridge) \S+/.test(line)))

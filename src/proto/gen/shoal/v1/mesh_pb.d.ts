@@ -205,6 +205,13 @@ export declare type MeshPing = Message<"shoal.v1.MeshPing"> & {
    * @generated from field: uint64 seq = 1;
    */
   seq: bigint;
+
+  /**
+   * wall clock of the manager, for people who wonder about clocks
+   *
+   * @generated from field: uint64 sent_at_ms = 2;
+   */
+  sentAtMs: bigint;
 };
 
 /**
