@@ -184,7 +184,8 @@ class Host implements EtcdHost {
       } catch (error) {
         failure = process.problem || errorText(error)
       }
-      if (clock.monotonicMs() > until || process.problem.startsWith('this member was removed'))
+      // what fails twice before it has answered once will fail again
+      if (clock.monotonicMs() > until || (process.ended >= 2 && process.problem !== ''))
         throw new ShoalError('unavailable', `etcd did not come up: ${failure}`, { next: 'look into the log of shoald' })
       await clock.sleep(START_POLL_MS)
     }

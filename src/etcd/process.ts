@@ -60,6 +60,8 @@ export interface EtcdProcess {
   readonly pid: number | undefined
   /** Why it does not run now; '' while it does. */
   readonly problem: string
+  /** How often it has ended by itself. */
+  readonly ended: number
   stop(): Promise<void>
 }
 
@@ -69,6 +71,7 @@ export function superviseEtcd(options: EtcdProcessOptions): EtcdProcess {
   const stopping = new AbortController()
   let child: ChildProcess | undefined
   let problem = ''
+  let ended = 0
 
   const once = (): Promise<{ code: number | null; last: string }> =>
     new Promise((resolve) => {
@@ -94,7 +97,9 @@ export function superviseEtcd(options: EtcdProcessOptions): EtcdProcess {
       const { code, last } = await once()
       child = undefined
       if (stopping.signal.aborted) return
+      ended += 1
       if (code === 0) {
+        ended += 1
         problem = 'this member was removed from the group'
         options.onRemoved()
         return
@@ -114,6 +119,9 @@ export function superviseEtcd(options: EtcdProcessOptions): EtcdProcess {
     },
     get problem() {
       return problem
+    },
+    get ended() {
+      return ended
     },
     async stop() {
       stopping.abort()
@@ -135,7 +143,7 @@ function tell(line: string, log: Logger): string | undefined {
     log.debug('etcd', { line: line.slice(0, 300) })
     return undefined
   }
-  const text = `${entry.msg ?? ''}${entry.error ? `: ${entry.error}` : ''}`
+  const text = `${entry.msg ?? ''}${entry.error ? `: ${entry.error}` : ''}`.slice(0, 300)
   if (entry.level === 'fatal' || entry.level === 'panic' || entry.level === 'error') {
     log.warn('etcd', { text })
     return text

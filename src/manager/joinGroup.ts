@@ -11,6 +11,7 @@ const ADMIT_MS = 2 * MINUTE_MS
 const PROMOTE_MS = 90 * SECOND_MS
 const RETRY_MS = 500
 const MOST_TRIES = 40
+const MOST_STARTS = 4
 
 export interface JoinGroupDeps {
   readonly rpc: Rpc
@@ -28,6 +29,19 @@ export interface JoinGroupDeps {
 
 /** Resolves with the data key of the cluster's store when this node's member is a voter. What was in the member's folder is gone. */
 export async function joinGroup(deps: JoinGroupDeps): Promise<Uint8Array> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await join(deps)
+    } catch (error) {
+      await deps.host.destroy()
+      // the group has changed while the member was starting: it is admitted anew
+      if (tries >= MOST_STARTS || !/^etcd did not come up/.test(errorText(error)) || deps.signal.aborted) throw error
+      deps.log.info('the member of this manager did not start, it is admitted anew', { reason: errorText(error) })
+    }
+  }
+}
+
+async function join(deps: JoinGroupDeps): Promise<Uint8Array> {
   const { host, issuer, identity, listen, advertise } = deps
   await host.check()
   await host.destroy()

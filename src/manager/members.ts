@@ -10,12 +10,24 @@ import {
   promoteMember,
   removeMember,
 } from '../etcd/index.ts'
-import { errorText, HOUR_MS, type Instant, type Logger, type NodeId, newId, nsToMs, SECOND_MS, ShoalError } from '../lib/index.ts'
+import {
+  errorText,
+  HOUR_MS,
+  type Instant,
+  type Logger,
+  MINUTE_MS,
+  type NodeId,
+  newId,
+  nsToMs,
+  SECOND_MS,
+  ShoalError,
+} from '../lib/index.ts'
 import type { Cluster, Node } from '../model/index.ts'
 import {
   type Channel,
   type Clock,
   type Etcd,
+  type EtcdMember,
   handle,
   type Identity,
   type Issuer,
@@ -33,6 +45,11 @@ const PING_MS = SECOND_MS
 const PING_TIMEOUT_MS = 1_500
 /** Pings in a row without an answer. */
 const UNREACHABLE_AFTER = 3
+/** How often members are compared with managers, and how long one may be without: a learner has to start and to catch up. */
+const SWEEP_MS = 5 * SECOND_MS
+/** From being admitted to being a voter; a newcomer that takes longer goes on, but others do not wait for it. */
+const NEWCOMER_MS = 30 * SECOND_MS
+const STRAY_MS = 3 * MINUTE_MS
 /** From the swarm port on: the next one is for members among themselves, the one after it for our own client on loopback. */
 const PEER_PORT_OFFSET = 1
 const CLIENT_PORT_OFFSET = 2
@@ -53,11 +70,15 @@ export interface MembersDeps {
 
 export class Members {
   readonly #deps: MembersDeps
-  #ticking: { readonly stop: AbortController; readonly done: Promise<void> } | undefined
+  #ticking: { readonly stop: AbortController; readonly done: Promise<unknown> } | undefined
   readonly #channels = new Map<string, Channel>()
   readonly #missed = new Map<NodeId, number>()
-  /** One newcomer after the other: etcd has room for one learner. */
-  #joining: Promise<unknown> = Promise.resolve()
+  /** Changes of the group come one after the other: etcd has room for one learner, and who is demoted must not be promoted beside that. */
+  #turn: Promise<unknown> = Promise.resolve()
+  /** Members that belong to nobody, and since when: a newcomer may be about to start. */
+  readonly #strays = new Map<string, number>()
+  #sweptAtMs = 0
+  #newcomer: { readonly done: Promise<void>; readonly settled: () => void } | undefined
 
   constructor(deps: MembersDeps) {
     this.#deps = deps
@@ -66,13 +87,14 @@ export class Members {
   /** The leader's work. */
   start(): void {
     const stop = new AbortController()
-    this.#ticking = { stop, done: this.#run(stop.signal) }
+    this.#ticking = { stop, done: Promise.all([this.#run(stop.signal), this.#pings(stop.signal)]) }
   }
 
   async stop(): Promise<void> {
     const ticking = this.#ticking
     this.#ticking = undefined
     ticking?.stop.abort()
+    this.#newcomer?.settled()
     await ticking?.done
     for (const channel of this.#channels.values()) channel.close()
     this.#channels.clear()
@@ -92,24 +114,28 @@ export class Members {
       handle(method.joinGroup, async (request, { peer }) => {
         const node = this.requireManager(peer)
         this.#requireLeading()
-        const turn = this.#joining.then(() => this.#admit(node, request, peer.address))
-        this.#joining = turn.catch(() => {})
-        return turn
+        return this.#inTurn(() => this.#admit(node, request, peer.address))
       }),
       handle(method.promoteMember, async ({ memberId, address }, { peer }) => {
-        const node = this.requireManager(peer)
+        const { id } = this.requireManager(peer)
         const etcd = this.#requireLeading()
-        await promoteMember(this.#membership(), etcd, String(memberId))
-        await this.#setStatus(node.id, 'reachable', address)
-        this.#deps.log.info('a manager has joined', { node: node.id, address })
+        try {
+          requireWanted(store.view().nodes.get(id))
+          await promoteMember(this.#membership(), etcd, String(memberId))
+          await this.#setStatus(id, 'reachable', address)
+        } finally {
+          this.#newcomer?.settled()
+        }
+        this.#deps.log.info('a manager has joined', { node: id, address })
         return {}
       }),
       handle(method.leaveGroup, async (_request, { peer }) => {
         const node = this.requireManager(peer)
-        const etcd = this.#requireLeading()
-        await this.#removeMemberOf(etcd, node.id)
-        await this.#setStatus(node.id, 'unreachable', node.managerStatus?.address ?? '')
-        return {}
+        return this.#inTurn(async () => {
+          await this.#removeMemberOf(this.#requireLeading(), node.id)
+          await this.#setStatus(node.id, 'unreachable', node.managerStatus?.address ?? '')
+          return {}
+        })
       }),
     ]
   }
@@ -129,16 +155,13 @@ export class Members {
   }
 
   #membership(): MembershipDeps {
-    return { clock: this.#deps.clock, log: this.#deps.log }
+    return { clock: this.#deps.clock, log: this.#deps.log, signal: this.#ticking?.stop.signal }
   }
 
   /** The learner for a node, and what it has to start with. */
   async #admit(node: Node, request: { readonly peerUrl: string; readonly address: string; readonly csr: string }, callerAddress: string) {
     const { log, random, store, clock, group } = this.#deps
-    if (node.spec.desiredRole !== 'manager')
-      throw new ShoalError('failed-precondition', `node ${node.id} is to be a worker`, {
-        next: `promote it: "docker node promote ${node.id}"`,
-      })
+    requireWanted(store.view().nodes.get(node.id))
     const leadership = this.#deps.leadership()
     if (!group || !leadership) throw new ShoalError('unimplemented', 'this manager cannot be one of several')
     await leadership.found(() => this.#foundGroup(group))
@@ -151,6 +174,7 @@ export class Members {
     const others = (await etcd.members()).filter((member) => member.id !== learner.id && member.name !== '')
     const initialCluster = [...others.map((member) => `${member.name}=${member.peerUrl}`), `${name}=${request.peerUrl}`].join(',')
     const certificate = await memberCertificate(clusterOf(store.view()), request.csr, [host, callerAddress], clock.now())
+    this.#awaitNewcomer()
     log.info('a manager is joining', { node: node.id, address: request.address })
     const groupToken = (await group.host.config())?.groupToken ?? ''
     const dataKey = new Uint8Array(await group.dataKey())
@@ -190,9 +214,8 @@ export class Members {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { clock, log, store, identity } = this.#deps
+    const { clock, log, store } = this.#deps
     await this.#markLeader().catch((error) => log.warn('could not write who leads', { error: errorText(error) }))
-    let pingedAtMs = Number.NEGATIVE_INFINITY
     let dirty = true
     const unwatch = store.watch(({ changes }) => {
       if (changes.some(({ table }) => table === 'node')) dirty = true
@@ -201,12 +224,11 @@ export class Members {
       try {
         if (dirty) {
           dirty = false
-          await this.#demote(signal)
+          await this.#inTurn(() => this.#demote(signal))
         }
-        if (clock.monotonicMs() - pingedAtMs >= PING_MS) {
-          pingedAtMs = clock.monotonicMs()
-          const others = managers(store.view()).filter(({ id }) => id !== identity().nodeId)
-          await Promise.all(others.map((node) => this.#ping(node)))
+        if (clock.monotonicMs() - this.#sweptAtMs >= SWEEP_MS && !this.#newcomer) {
+          this.#sweptAtMs = clock.monotonicMs()
+          await this.#inTurn(() => this.#removeStrays(signal))
         }
       } catch (error) {
         if (!signal.aborted) log.warn('looking after managers', { error: errorText(error) })
@@ -215,6 +237,17 @@ export class Members {
       await clock.sleep(TICK_MS, signal).catch(() => {}) // stopped
     }
     unwatch()
+  }
+
+  async #pings(signal: AbortSignal): Promise<void> {
+    const { clock, log, store, identity } = this.#deps
+    while (!signal.aborted) {
+      const others = managers(store.view()).filter(({ id }) => id !== identity().nodeId)
+      await Promise.all(others.map((node) => this.#ping(node))).catch((error) => {
+        if (!signal.aborted) log.warn('could not write which managers answer', { error: errorText(error) })
+      })
+      await clock.sleep(PING_MS, signal).catch(() => {}) // stopped
+    }
   }
 
   /** Managers that shall be workers leave the group first; only then does their certificate say so. */
@@ -238,6 +271,49 @@ export class Members {
       })
       log.info('a manager was demoted', { node: node.id })
     }
+  }
+
+  /** A member whose node is gone or is no manager counts for the majority and never answers. */
+  async #removeStrays(signal: AbortSignal): Promise<void> {
+    const { store, clock, log } = this.#deps
+    const leadership = this.#deps.leadership()
+    const now = clock.monotonicMs()
+    if (!leadership?.inGroup || !leadership.etcd) return
+    const members = await leadership.etcd.members()
+    const isStray = ({ name, isLearner }: EtcdMember) =>
+      isLearner || name === '' || store.view().nodes.get(nodeOfMember(name))?.managerStatus === undefined
+    for (const id of [...this.#strays.keys()]) if (!members.some((one) => one.id === id && isStray(one))) this.#strays.delete(id)
+    for (const member of members.filter(isStray)) {
+      const since = this.#strays.get(member.id) ?? now
+      this.#strays.set(member.id, since)
+      if (now - since < STRAY_MS || signal.aborted) continue
+      log.warn('a member of the group that belongs to no manager is removed', { member: member.name || member.peerUrl })
+      await removeMember(this.#membership(), leadership.etcd, member.id)
+    }
+  }
+
+  /** Nothing else changes while a newcomer starts: its member checks that the group is the one that it was told of. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(async () => {
+      await this.#newcomer?.done
+      return work()
+    })
+    this.#turn = turn.catch(() => {}) // who asked hears of it
+    return turn
+  }
+
+  #awaitNewcomer(): void {
+    let settled = () => {}
+    const done = new Promise<void>((resolve) => {
+      settled = resolve
+    })
+    const tooLong = this.#deps.clock.setTimer(NEWCOMER_MS, () => settled())
+    const newcomer = { done, settled }
+    this.#newcomer = newcomer
+    void done.then(() => {
+      tooLong.cancel()
+      if (this.#newcomer === newcomer) this.#newcomer = undefined
+    })
   }
 
   #isReachable(nodeId: NodeId): boolean {
@@ -305,6 +381,12 @@ export function memberPlace(
     peerPort: port + PEER_PORT_OFFSET,
     clientPort: port + CLIENT_PORT_OFFSET,
   }
+}
+
+/** Throws when the node is gone or is to be a worker. */
+function requireWanted(node: Node | undefined): void {
+  if (node?.spec.desiredRole === 'manager') return
+  throw new ShoalError('failed-precondition', 'this node is to be a worker', { next: 'promote it with "docker node promote"' })
 }
 
 function managers(view: Pick<View, 'nodes'>): Node[] {
