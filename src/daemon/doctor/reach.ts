@@ -95,11 +95,11 @@ function knock(address: string, bytes: number): Promise<boolean> {
     socket.connect(VXLAN_PORT, address, () => {
       for (let i = 0; i < 2; i += 1) socket.send(Buffer.alloc(bytes), () => {}) // too big is told by the route
     })
-    setTimeout(() => {
-      // real-time: bounds a look at the real network
+    const end = () => {
       socket.close()
       resolve(refused)
-    }, ICMP_WAIT_MS)
+    }
+    setTimeout(end, ICMP_WAIT_MS) // real-time: answers of the real network come within this or not at all
   })
 }
 
