@@ -17,6 +17,9 @@ export interface AcknowledgeDeps {
   readonly wake: (loop: 'release' | 'holds', keys: readonly string[]) => void
 }
 
+/** How many of the last changes are remembered for their times. */
+const TIMES = 1_000
+
 /** One task that is waited for. Times are monotonic. */
 interface Wait {
   readonly task: Task
@@ -33,6 +36,8 @@ export class MeshAcknowledgements implements Acknowledgements {
   readonly #waits = new Map<TaskId, Wait>()
   /** Keys of holds and the commit that all nodes must have. */
   readonly #holds = new Map<string, number>()
+  readonly #times: number[] = []
+  #changes = 0
   readonly #unsubscribe: readonly (() => void)[]
 
   constructor(deps: AcknowledgeDeps) {
@@ -44,6 +49,16 @@ export class MeshAcknowledgements implements Acknowledgements {
     for (const unsubscribe of this.#unsubscribe) unsubscribe()
     this.#waits.clear()
     this.#holds.clear()
+  }
+
+  /** Changes that every live node has acknowledged since this leader began, and how long the last ones took from their commit on. */
+  times(): { readonly changes: number; readonly ms: readonly number[] } {
+    return { changes: this.#changes, ms: this.#times }
+  }
+
+  #note(tookMs: number): void {
+    this.#times[this.#changes % TIMES] = tookMs
+    this.#changes += 1
   }
 
   served(task: Task): Acknowledged {
@@ -77,9 +92,13 @@ export class MeshAcknowledgements implements Acknowledgements {
 
   /** All live nodes have the commit that made the task what it is. */
   #everywhere(task: Task, phase: 'serve' | 'withdraw'): Acknowledged {
-    const { mesh, log } = this.#deps
-    if (mesh.lowestAcked() >= task.version) return this.#done(task.id)
-    const leftMs = this.#begin(task, phase).sinceMs + ACK_LIMIT_MS - this.#deps.clock.monotonicMs()
+    const { mesh, log, clock } = this.#deps
+    const wait = this.#waits.get(task.id)
+    if (mesh.lowestAcked() >= task.version) {
+      if (wait?.phase === phase) this.#note(clock.monotonicMs() - wait.sinceMs)
+      return this.#done(task.id)
+    }
+    const leftMs = this.#begin(task, phase).sinceMs + ACK_LIMIT_MS - clock.monotonicMs()
     if (leftMs > 0) return this.#later(leftMs)
     log.warn('not every node has acknowledged a change of the mesh; going on without', { task: task.id, change: phase })
     return this.#done(task.id)

@@ -24,6 +24,8 @@ export interface LeadingDeps {
 export interface Leading {
   readonly control: Control
   readonly logs: LogSource
+  /** How long changes of the mesh took until every live node had them. */
+  readonly acknowledged: () => ReturnType<MeshAcknowledgements['times']>
   readonly tunnels: TunnelSource
   readonly routes: readonly Route[]
   start(): void
@@ -50,6 +52,7 @@ export function createLeading(deps: LeadingDeps): Leading {
   return {
     control: createControl({ store, random }),
     logs: dispatcher.logs,
+    acknowledged: () => acknowledgements.times(),
     tunnels: dispatcher.tunnels,
     routes: [...caRoutes({ store, issuer, clock, random, logger: log }), ...dispatcher.routes()],
     start() {

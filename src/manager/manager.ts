@@ -38,6 +38,8 @@ export interface ManagerFace {
   readonly store: Store
   readonly control: Control
   readonly logs: LogSource
+  /** Only while this manager leads: how many changes of the mesh all live nodes have acknowledged, and how long the last ones took. */
+  readonly acknowledged?: () => { readonly changes: number; readonly ms: readonly number[] } | undefined
   /** Byte streams into tasks, wherever they run. */
   readonly tunnels?: TunnelSource
   /** Resolves when `store` shows everything that was acknowledged before the call, by whichever manager. 'unavailable' when nobody leads. */
@@ -186,6 +188,7 @@ class ManagerRoom implements Manager {
       get control() {
         return room.#leads ? room.#leading.control : room.#forwarding
       },
+      acknowledged: () => (room.#leads ? room.#leading.acknowledged() : undefined),
       get logs() {
         return room.#leads ? room.#leading.logs : room.#forward.logs
       },

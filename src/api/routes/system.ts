@@ -83,6 +83,15 @@ function metrics({ deps }: App, { res }: RequestContext): void {
       countBy(view.tasks.values(), (task) => taskStateName(task.status.state)),
       'state',
     )
+    const times = deps.node.manager()?.acknowledged?.()
+    if (times) {
+      const sorted = [...times.ms].sort((a, b) => a - b)
+      lines.push('# TYPE shoal_mesh_acknowledge_seconds summary', `shoal_mesh_acknowledge_seconds_count ${times.changes}`)
+      for (const share of sorted.length > 0 ? [0.5, 0.9, 0.99] : []) {
+        const ms = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!
+        lines.push(`shoal_mesh_acknowledge_seconds{quantile="${share}"} ${(ms / 1000).toFixed(4)}`)
+      }
+    }
     lines.push('# TYPE shoal_store_commits counter', `shoal_store_commits ${view.seq}`)
   }
   const body = Buffer.from(`${lines.join('\n')}\n`)
