@@ -6,6 +6,7 @@ import { holds } from './holds.ts'
 import { jobs } from './jobs.ts'
 import { networkRemoval } from './networkRemoval.ts'
 import { nodeDown } from './nodeDown.ts'
+import { nodeLoss } from './nodeLoss.ts'
 import { reaper } from './reaper.ts'
 import { type Acknowledgements, release } from './release.ts'
 import { removal } from './removal.ts'
@@ -29,6 +30,7 @@ export function allLoops(acknowledgements?: Acknowledgements): readonly AnyLoop[
     jobs,
     rollout,
     restart,
+    nodeLoss(),
     enforcer,
     release(acknowledgements),
     holds(acknowledgements),

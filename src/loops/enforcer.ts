@@ -1,8 +1,7 @@
 // Moves tasks off nodes that they no longer fit: a label went, a constraint came, the node has become smaller.
 import type { NodeId } from '../lib/index.ts'
 import { isTerminal, type Node, nodeMatchesExpressions, type Task, TaskState } from '../model/index.ts'
-import { move } from './restart.ts'
-import { endTask, inOrder, isDown, isGlobal, isLive, isUnassigned } from './tasks.ts'
+import { endTask, inOrder, isDown, isGlobal, isLive, isUnassigned, move } from './tasks.ts'
 import type { Context, Loop } from './types.ts'
 
 export const enforcer: Loop<NodeId> = {
@@ -35,8 +34,8 @@ export const enforcer: Loop<NodeId> = {
       if (ctx.limit.spent) return 'again'
       const service = task.serviceId && ctx.tx.services.get(task.serviceId)
       if (!service) continue
-      if (isGlobal(service)) endTask(ctx, task, TaskState.SHUTDOWN)
-      else move(ctx, service, { slot: task.slot }, task)
+      if (isGlobal(service)) endTask(ctx, task, TaskState.SHUTDOWN, 'node-misfit')
+      else move(ctx, service, { slot: task.slot }, task, 'node-misfit')
     }
     return 'done'
   },

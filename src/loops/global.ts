@@ -56,7 +56,7 @@ function reconcileNodes(ctx: Context, service: Service): Outcome {
     reconcileNode(ctx, service, node, (byNode.get(node.id) ?? []).sort(inOrder))
     byNode.delete(node.id)
   }
-  for (const tasks of byNode.values()) for (const task of tasks) endTask(ctx, task, TaskState.SHUTDOWN) // their node was removed
+  for (const tasks of byNode.values()) for (const task of tasks) endTask(ctx, task, TaskState.SHUTDOWN, 'node-removed')
   return 'done'
 }
 
@@ -66,7 +66,8 @@ export function isOfOldIteration(service: Service, task: Task): boolean {
 
 function reconcileNode(ctx: Context, service: Service, node: Node, tasks: readonly Task[]): void {
   if (!fits(service, node)) {
-    for (const task of tasks) if (!(isJob(service) && hasCompleted(task))) endTask(ctx, task, TaskState.SHUTDOWN)
+    const misfit = node.spec.availability === 'drain' ? 'node-drained' : 'node-misfit'
+    for (const task of tasks) if (!(isJob(service) && hasCompleted(task))) endTask(ctx, task, TaskState.SHUTDOWN, misfit)
     return
   }
   // A node that is down keeps its task: nobody else can take it over, and it may still run there when the node is back. A paused one keeps what it has.

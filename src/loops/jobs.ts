@@ -30,7 +30,7 @@ export const jobs: Loop<ServiceId> = {
     for (const task of ctx.tx.tasks.byService(serviceId)) {
       if (ctx.limit.spent) return 'again'
       if (!isOfOldIteration(service, task)) present.push(task)
-      else if (isLive(task) && task.status.state !== TaskState.COMPLETE) endTask(ctx, task, TaskState.REMOVE)
+      else if (isLive(task) && task.status.state !== TaskState.COMPLETE) endTask(ctx, task, TaskState.REMOVE, 'new-iteration')
     }
     const { mode } = service.spec
     if (mode.kind !== 'replicated-job') return 'done'

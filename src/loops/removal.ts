@@ -34,7 +34,7 @@ export const removal: Loop<ServiceId> = {
       const nodeGone = task.nodeId !== undefined && !ctx.tx.nodes.get(task.nodeId)
       if (isTerminal(task.status.state) || isUnassigned(task) || nodeGone) deleteTask(ctx, task)
       else {
-        endTask(ctx, task, TaskState.REMOVE)
+        endTask(ctx, task, TaskState.REMOVE, 'service-removed')
         left = true
       }
     }

@@ -1,7 +1,7 @@
 // Keeps as many slots of a replicated service filled as its spec asks for.
 import type { ServiceId } from '../lib/index.ts'
 import { type Service, type Task, TaskState } from '../model/index.ts'
-import { createTask, endTask, hasFinished, inOrder, isLive } from './tasks.ts'
+import { createTask, dropTwins, endTask, hasFinished, inOrder, isLeaving, isLive } from './tasks.ts'
 import type { Context, Loop, Outcome } from './types.ts'
 
 export interface SlotsPlan {
@@ -35,11 +35,12 @@ export const replicated: Loop<ServiceId> = {
     const left = unfilled.get(service)
     if (left) return goOnFilling(ctx, service, left)
     const slots = groupBySlot(ctx.tx.tasks.byService(serviceId))
-    const plan = planSlots(service, service.spec.mode.replicas, slots)
+    const plan = planSlots(service, service.spec.mode.replicas, slots, (task) => isLeaving(task, ctx.tx))
     for (const slot of plan.remove) {
       if (ctx.limit.spent) return 'again'
-      for (const task of slots.get(slot) ?? []) endTask(ctx, task, TaskState.REMOVE)
+      for (const task of slots.get(slot) ?? []) endTask(ctx, task, TaskState.REMOVE, 'scaled-down')
     }
+    for (const tasks of slots.values()) if (tasks.length > 1) dropTwins(ctx, service, tasks)
     const toFill = { slots: plan.add, next: 0 }
     fill(ctx, service, toFill)
     if (toFill.next === plan.add.length) return 'done'
@@ -92,16 +93,21 @@ export function isFilled(service: Service, slot: readonly Task[]): boolean {
 }
 
 /**
- * Pure. Free slots are filled from 1 on. Too many: those that do not run go first, then those on nodes that have most of the service, then high numbers.
+ * Pure. Free slots are filled from 1 on. Too many: those that do not run (or not for long: `leaving`) go first, then those on nodes that have most of the service, then high numbers.
  */
-export function planSlots(service: Service, replicas: number, slots: ReadonlyMap<number, readonly Task[]>): SlotsPlan {
+export function planSlots(
+  service: Service,
+  replicas: number,
+  slots: ReadonlyMap<number, readonly Task[]>,
+  leaving: (task: Task) => boolean = () => false,
+): SlotsPlan {
   const filled: number[] = []
   const remove: number[] = []
   for (const [slot, tasks] of slots) {
     if (isFilled(service, tasks)) filled.push(slot)
     else if (tasks.some((task) => task.desiredState < TaskState.REMOVE)) remove.push(slot)
   }
-  if (filled.length > replicas) return { add: [], remove: [...remove, ...keepOrder(filled, slots).slice(replicas)] }
+  if (filled.length > replicas) return { add: [], remove: [...remove, ...keepOrder(filled, slots, leaving).slice(replicas)] }
   const add: number[] = []
   const taken = new Set(filled)
   for (let slot = 1; filled.length + add.length < replicas; slot++) if (!taken.has(slot)) add.push(slot)
@@ -110,12 +116,12 @@ export function planSlots(service: Service, replicas: number, slots: ReadonlyMap
 }
 
 /** Slots in the order in which they are worth keeping. */
-function keepOrder(filled: readonly number[], slots: ReadonlyMap<number, readonly Task[]>): number[] {
+function keepOrder(filled: readonly number[], slots: ReadonlyMap<number, readonly Task[]>, leaving: (task: Task) => boolean): number[] {
   const ranked = [...filled]
     .sort((a, b) => a - b)
     .map((slot) => {
       const live = (slots.get(slot) ?? []).filter(isLive)
-      const running = live.find((task) => task.status.state === TaskState.RUNNING)
+      const running = live.find((task) => task.status.state === TaskState.RUNNING && !leaving(task))
       return { slot, running: running !== undefined, nodeId: (running ?? live.at(-1))?.nodeId, nth: 0 }
     })
     .sort((a, b) => Number(b.running) - Number(a.running) || a.slot - b.slot)

@@ -1,16 +1,24 @@
 // Keeps each slot going: replaces tasks that ended or lost their node, and lets go of tasks that were held back.
 import type { Instant } from '../lib/index.ts'
 import { isTerminal, type Node, type Service, type Task, TaskState } from '../model/index.ts'
+import { drainTurn } from './drain.ts'
 import { planRestart } from './restartPlan.ts'
 import {
   createTask,
+  dropTwins,
   endTask,
   goalOf,
+  goesOn,
   hasStopped,
   isDown,
+  isDrained,
   isGlobal,
   isJob,
+  isLeaving,
   isLive,
+  isServed,
+  move,
+  otherGoesOn,
   type SlotKey,
   type SlotPlace,
   slotKeyOf,
@@ -27,7 +35,8 @@ export const restart: Loop<SlotKey> = {
     for (const task of view.tasks.values()) {
       if (!isLive(task)) continue
       const node = task.nodeId && view.nodes.get(task.nodeId)
-      if (task.desiredState > TaskState.READY && !isTerminal(task.status.state) && node && !isDown(node) && !isDrained(node)) continue
+      const settled = task.desiredState > TaskState.READY && !isTerminal(task.status.state) && task.servedAt !== undefined
+      if (settled && node && !isDown(node) && !isDrained(node)) continue
       const key = slotKeyOf(task, view)
       if (key) yield key
     }
@@ -36,6 +45,7 @@ export const restart: Loop<SlotKey> = {
   *dirty(change, view) {
     if (change.table === 'task') {
       const { before, after } = change
+      if (before && after && before.servedAt === undefined && after.servedAt !== undefined) yield* slotsWaitingFor(view, after)
       const same = before && after && before.status.state === after.status.state && before.desiredState === after.desiredState
       if (same || (before && after && !isTerminal(after.status.state) && before.desiredState === after.desiredState)) return
       const key = slotKeyOf((after ?? before) as Task, view)
@@ -49,9 +59,35 @@ export const restart: Loop<SlotKey> = {
     const { serviceId, place } = slotOf(key)
     const service = ctx.tx.services.get(serviceId)
     if (!service) return 'done'
-    for (const task of tasksOfSlot(ctx.tx, serviceId, place)) if (isLive(task)) replaceIfEnded(ctx, service, place, task)
-    return letGo(ctx, service, tasksOfSlot(ctx.tx, serviceId, place))
+    const tasks = () => tasksOfSlot(ctx.tx, serviceId, place)
+    let waiting: Rest = 'done'
+    for (const task of tasks()) if (isLive(task)) waiting = earlier(waiting, replaceIfEnded(ctx, service, place, task))
+    dropTwins(ctx, service, tasks())
+    const leaving = leave(ctx, service, place, tasks)
+    return earlier(waiting, earlier(leaving, letGo(ctx, service, tasks())))
   },
+}
+
+type Rest = 'done' | { readonly wakeAt: Instant }
+
+function earlier(a: Rest, b: Rest): Rest {
+  if (a === 'done') return b
+  return b === 'done' || a.wakeAt < b.wakeAt ? a : b
+}
+
+/** A task serves now: who waited in its slot to be replaced may go, and who waited on the same drained node for his turn. */
+function* slotsWaitingFor(view: View, task: Task): Generator<SlotKey> {
+  const service = task.serviceId && view.services.get(task.serviceId)
+  if (!service || isGlobal(service)) return
+  let own = false
+  for (const other of view.tasks.bySlot(service.id, task.slot)) {
+    if (other.id === task.id) continue
+    own = true
+    if (isLive(other) || !other.nodeId || other.endReason !== 'node-drained' || !isDrained(view.nodes.get(other.nodeId))) continue
+    for (const waiting of view.tasks.byNode(other.nodeId))
+      if (waiting.serviceId === service.id && isLive(waiting)) yield `${service.id}/${waiting.slot}` as SlotKey
+  }
+  if (own) yield `${service.id}/${task.slot}` as SlotKey
 }
 
 export function* slotsOnNode(view: View, nodeId: Node['id']): Generator<SlotKey> {
@@ -65,27 +101,38 @@ function standing(node: Node | undefined): string {
   return `${isDown(node)} ${isDrained(node)}`
 }
 
-function isDrained(node: Node | undefined): boolean {
-  return node?.spec.availability === 'drain'
+function replaceIfEnded(ctx: Context, service: Service, place: SlotPlace, task: Task): Rest {
+  const { state } = task.status
+  if (isJob(service) && state === TaskState.COMPLETE) return 'done' // what it was meant to do
+  if (state === TaskState.ORPHANED) {
+    if (!isGlobal(service)) move(ctx, service, place, task, 'node-lost')
+  } else if (isTerminal(state)) {
+    // One that could not even be prepared ends before its time has come: the next try waits for that, or they would follow each other without rest.
+    if (task.notBefore !== undefined && task.notBefore > ctx.now) return { wakeAt: task.notBefore }
+    succeed(ctx, service, place, task)
+  }
+  return 'done'
 }
 
-function replaceIfEnded(ctx: Context, service: Service, place: SlotPlace, task: Task): void {
-  const node = task.nodeId ? ctx.tx.nodes.get(task.nodeId) : undefined
-  const lost = task.status.state === TaskState.ORPHANED || (task.nodeId !== undefined && isDown(node))
-  if (isJob(service) && task.status.state === TaskState.COMPLETE) return // what it was meant to do
-  if (isTerminal(task.status.state) && !lost) {
-    succeed(ctx, service, place, task)
-    return
+/** Tasks on drained nodes, and those of lost ones that have been replaced. On a global service's node nobody else can take over: the global loop decides. */
+function leave(ctx: Context, service: Service, place: SlotPlace, tasks: () => readonly Task[]): Rest {
+  if (isGlobal(service)) return 'done'
+  let rest: Rest = 'done'
+  for (const task of tasks()) {
+    if (!isLive(task) || isTerminal(task.status.state) || !isLeaving(task, ctx.tx)) continue
+    const node = task.nodeId && ctx.tx.nodes.get(task.nodeId)
+    if (tasks().some((other) => goesOn(other, ctx.tx) && isServed(other)))
+      endTask(ctx, task, TaskState.SHUTDOWN, isDown(node) ? 'node-lost' : 'node-drained')
+    else if (isDrained(node)) rest = earlier(rest, drainTurn(ctx, service, place, task, node, tasks()))
+    // Others on lost nodes wait for the loop `nodeLoss`.
   }
-  // On a global service's node nobody else can take over: the global loop decides.
-  if (isGlobal(service) || (!lost && !isDrained(node))) return
-  move(ctx, service, place, task)
+  return rest
 }
 
 /** A task that ended by itself: the restart policy decides. */
 function succeed(ctx: Context, service: Service, place: SlotPlace, task: Task): void {
-  endTask(ctx, task, TaskState.SHUTDOWN)
-  if (hasOtherLive(ctx.tx, service, place, task)) return
+  endTask(ctx, task, TaskState.SHUTDOWN, 'ended')
+  if (otherGoesOn(ctx.tx, service, place, task)) return
   const plan = planRestart(service.spec.task.restart, task, ctx.now)
   if (!plan) return
   // A task of an older spec is not brought back but updated: its failures say nothing about the new one.
@@ -94,24 +141,8 @@ function succeed(ctx: Context, service: Service, place: SlotPlace, task: Task): 
   createTask(ctx, service, place, { desiredState: TaskState.READY, ...(outdated ? {} : plan) })
 }
 
-/**
- * Ends a task that cannot stay where it is (node down, drained or no longer fitting) and makes one that is placed anew. It is no failure of the task, so it
- * does not count as a restart. The new one is held until the old one has stopped.
- */
-export function move(ctx: Context, service: Service, place: SlotPlace, task: Task): void {
-  endTask(ctx, task, TaskState.SHUTDOWN)
-  if (hasOtherLive(ctx.tx, service, place, task)) return
-  const outdated = task.specVersion !== service.specVersion
-  createTask(ctx, service, place, { desiredState: TaskState.READY, ...(outdated || !task.restart ? {} : { restart: task.restart }) })
-}
-
-/** Somebody else in the slot goes on: the other half of an update, or a successor that is there already. */
-function hasOtherLive(view: View, service: Service, place: SlotPlace, task: Task): boolean {
-  return tasksOfSlot(view, service.id, place).some((other) => other.id !== task.id && isLive(other) && !isTerminal(other.status.state))
-}
-
 /** Tasks held at READY may start when their time has come and every task of the slot that was told to stop has stopped. */
-function letGo(ctx: Context, service: Service, tasks: readonly Task[]): 'done' | { wakeAt: Instant } {
+function letGo(ctx: Context, service: Service, tasks: readonly Task[]): Rest {
   let wakeAt: Instant | undefined
   const stopping = tasks.some((task) => !isLive(task) && !hasStopped(task, ctx.tx))
   for (const task of tasks) {

@@ -1,9 +1,18 @@
 // Carries a changed spec through a service's slots: updates and rollbacks, with progress that outlives the manager.
 import type { Instant, ServiceId } from '../lib/index.ts'
-import { type Rollout, rolledBack, type Service, specRevisionOf, type Task, TaskState, type UpdateStatus } from '../model/index.ts'
+import {
+  type EndReason,
+  type Rollout,
+  rolledBack,
+  type Service,
+  specRevisionOf,
+  type Task,
+  TaskState,
+  type UpdateStatus,
+} from '../model/index.ts'
 import { groupBySlot } from './replicated.ts'
 import { configOf, planRollout, type SlotTasks, slotState, superfluous } from './rolloutPlan.ts'
-import { createTask, endTask, goalOf, hasStopped, inOrder, isGlobal, isJob, isLive, type SlotPlace } from './tasks.ts'
+import { createTask, endTask, goalOf, hasStopped, inOrder, isGlobal, isJob, isLeaving, isLive, type SlotPlace } from './tasks.ts'
 import type { Context, Loop, Outcome, View } from './types.ts'
 
 export const rollout: Loop<ServiceId> = {
@@ -70,8 +79,10 @@ function slotsOf(view: View, service: Service): SlotTasks[] {
 function proceed(ctx: Context, service: Service, slots: readonly SlotTasks[]): Outcome {
   const kind = service.updateStatus?.state === 'rollback_started' ? 'rollback' : 'update'
   const { order } = configOf(service, kind)
+  const why = kind === 'rollback' ? 'rolled-back' : 'updated'
+  const leaving = (task: Task) => isLeaving(task, ctx.tx)
   for (const tasks of slots) {
-    for (const task of superfluous(service, tasks, order)) endTask(ctx, task, TaskState.SHUTDOWN)
+    for (const task of superfluous(service, tasks, order, leaving)) endTask(ctx, task, TaskState.SHUTDOWN, why)
     if (ctx.limit.spent) return 'again'
   }
   if (isPaused(service.updateStatus)) {
@@ -89,7 +100,7 @@ function proceed(ctx: Context, service: Service, slots: readonly SlotTasks[]): O
   }
   for (const tasks of plan.start) {
     if (ctx.limit.spent) return 'again'
-    updateSlot(ctx, service, tasks, order)
+    updateSlot(ctx, service, tasks, order, why)
   }
   return plan.wakeAt === undefined ? 'done' : { wakeAt: plan.wakeAt }
 }
@@ -174,13 +185,13 @@ function stopOnFailure(ctx: Context, service: Service, row: Rollout, slots: read
   return true
 }
 
-function updateSlot(ctx: Context, service: Service, tasks: SlotTasks, order: 'stop-first' | 'start-first'): void {
+function updateSlot(ctx: Context, service: Service, tasks: SlotTasks, order: 'stop-first' | 'start-first', why: EndReason): void {
   const newest = tasks.at(-1)
   if (!newest) return
   const place: SlotPlace = isGlobal(service) && newest.nodeId ? { slot: 0, nodeId: newest.nodeId } : { slot: newest.slot }
   // One task goes on serving until the new one does; what an update that was overtaken had begun does not.
   const serving = order === 'start-first' ? tasks.findLast((task) => isLive(task) && task.status.state === TaskState.RUNNING) : undefined
-  for (const task of tasks) if (isLive(task) && task !== serving) endTask(ctx, task, TaskState.SHUTDOWN)
+  for (const task of tasks) if (isLive(task) && task !== serving) endTask(ctx, task, TaskState.SHUTDOWN, why)
   const clear = tasks.every((task) => task === serving || hasStopped(ctx.tx.tasks.get(task.id) ?? task, ctx.tx))
   createTask(ctx, service, place, { desiredState: clear ? goalOf(service) : TaskState.READY })
 }

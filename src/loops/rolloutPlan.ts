@@ -119,8 +119,14 @@ function newFailures(service: Service, slots: readonly SlotTasks[], begun: Begun
 /**
  * Tasks of a slot that its new task makes superfluous. Stop-first: as soon as there is one; start-first: once it serves, or when the old ones do not run either.
  */
-export function superfluous(service: Service, tasks: SlotTasks, order: 'stop-first' | 'start-first'): Task[] {
-  const live = tasks.filter(isLive)
+export function superfluous(
+  service: Service,
+  tasks: SlotTasks,
+  order: 'stop-first' | 'start-first',
+  leaving: (task: Task) => boolean = () => false,
+): Task[] {
+  // Tasks on drained or lost nodes go when a successor serves, and not before: the restart loop sees to that.
+  const live = tasks.filter((task) => isLive(task) && !leaving(task))
   if (live.length < 2) return []
   const going = live.filter((task) => !isTerminal(task.status.state))
   const current = going.filter((task) => task.specVersion === service.specVersion)

@@ -1,6 +1,6 @@
 // What loops know about tasks: how one is made and ended, which belong together in a slot, and when one has stopped.
 import { assert, type Instant, type NodeId, type ServiceId } from '../lib/index.ts'
-import { holdsOf, isTerminal, type Node, type Service, type Task, TaskState } from '../model/index.ts'
+import { type EndReason, holdsOf, isTerminal, type Node, type Service, type Task, TaskState } from '../model/index.ts'
 import { oldestFirst, putHold, type View } from '../store/index.ts'
 import { planRestart } from './restartPlan.ts'
 import type { Context } from './types.ts'
@@ -49,6 +49,18 @@ export function isServed(task: Task): boolean {
 
 export function isDown(node: Node | undefined): boolean {
   return node === undefined || node.status.state === 'down'
+}
+
+/** Its node is there and lets go of what it runs. */
+export function isDrained(node: Node | undefined): node is Node {
+  return node?.spec.availability === 'drain' && node.status.state !== 'down'
+}
+
+/** It is meant to run, but not where it is: its node is drained or cannot be reached. It goes on until its successor serves. */
+export function isLeaving(task: Task, view: View): boolean {
+  if (task.nodeId === undefined) return false
+  const node = view.nodes.get(task.nodeId)
+  return isDown(node) || isDrained(node)
 }
 
 /** Nothing of it runs any more, as far as can be known: an unreachable node counts as silent. */
@@ -110,16 +122,59 @@ export function createTask(ctx: Context, service: Service, place: SlotPlace, opt
 }
 
 /** Tells a task to stop. Desired states only grow, so saying it again, or less, changes nothing. */
-export function endTask(ctx: Context, task: Task, desiredState: typeof TaskState.SHUTDOWN | typeof TaskState.REMOVE): void {
+export function endTask(
+  ctx: Context,
+  { id }: Task,
+  desiredState: typeof TaskState.SHUTDOWN | typeof TaskState.REMOVE,
+  endReason: EndReason,
+): void {
   assert(desiredState > TaskState.COMPLETE, 'an end is behind all states of a running task')
-  if (task.desiredState >= desiredState) return
+  const task = ctx.tx.tasks.get(id)
+  if (!task || task.desiredState >= desiredState) return
   ctx.limit.spend()
-  ctx.tx.tasks.update({ ...task, desiredState, ...releaseAtOnce(task, ctx.now) })
+  ctx.tx.tasks.update({ ...task, desiredState, endReason: task.endReason ?? endReason, ...releaseAtOnce(task, ctx.now) })
 }
 
 /** Nobody routes to a task that never ran, so there is nothing to wait for when it ends. */
 function releaseAtOnce(task: Task, now: Instant): Partial<Task> {
   return task.status.state < TaskState.RUNNING && task.releasedAt === undefined ? { releasedAt: now } : {}
+}
+
+/**
+ * Ends a task that cannot stay where it is and makes one that is placed anew. It is no failure of the task, so it does not count as a restart. The new one is
+ * held until the old one has stopped.
+ */
+export function move(ctx: Context, service: Service, place: SlotPlace, task: Task, why: EndReason): void {
+  endTask(ctx, task, TaskState.SHUTDOWN, why)
+  if (!otherGoesOn(ctx.tx, service, place, task)) createSuccessor(ctx, service, place, task, TaskState.READY)
+}
+
+/** Accounting of restarts goes on with the successor; of an older spec it says nothing. */
+export function createSuccessor(ctx: Context, service: Service, place: SlotPlace, task: Task, desiredState: TaskState): Task {
+  const outdated = task.specVersion !== service.specVersion
+  return createTask(ctx, service, place, { desiredState, ...(outdated || !task.restart ? {} : { restart: task.restart }) })
+}
+
+/** Somebody else in the slot goes on: the other half of an update, or a successor that is there already. Who leaves himself does not count. */
+export function otherGoesOn(view: View, service: Service, place: SlotPlace, task: Task): boolean {
+  return tasksOfSlot(view, service.id, place).some((other) => other.id !== task.id && goesOn(other, view))
+}
+
+/** Meant to run, not ended, and where it can stay. */
+export function goesOn(task: Task, view: View): boolean {
+  return isLive(task) && !isTerminal(task.status.state) && !isLeaving(task, view)
+}
+
+/**
+ * A task that came back with its node finds the successor that was made meanwhile: one of them goes. Tasks of different specs are the rollout's.
+ */
+export function dropTwins(ctx: Context, service: Service, tasks: readonly Task[]): void {
+  const staying = tasks.filter((task) => goesOn(task, ctx.tx))
+  const first = staying[0]
+  if (!first || staying.length < 2 || isJob(service) || staying.some(({ specVersion }) => specVersion !== first.specVersion)) return
+  const keep = staying.find(isServed) ?? staying.find((task) => task.status.state === TaskState.RUNNING) ?? first
+  for (const task of staying)
+    if (task !== keep) endTask(ctx, task, isUnassigned(task) ? TaskState.REMOVE : TaskState.SHUTDOWN, 'not-needed')
 }
 
 export function deleteTask(ctx: Context, task: Task): void {

@@ -9,6 +9,8 @@ export const FAILURE_WINDOW_MS = 5 * 60_000
 export class NodeInfo {
   node: Node
   ready = false
+  /** Its tasks run there no longer than until they are replaced: they do not weigh in spreading. */
+  leaving = false
   os = ''
   architecture = ''
   /** Position in the node set: the last tie-break, so equal nodes are taken in a fixed order. */
@@ -31,6 +33,7 @@ export class NodeInfo {
 
   setNode(node: Node): void {
     this.node = node
+    this.leaving = node.status.state === 'down' || node.spec.availability === 'drain'
     this.ready = node.status.state === 'ready' && node.spec.availability === 'active' && node.spec.membership === 'accepted'
     const platform = normalPlatform(node.description?.platform ?? { os: '', architecture: '' })
     this.os = platform.os

@@ -85,7 +85,7 @@ function grow(
   for (const info of counted) {
     const group = groupOf(info)
     group.counted.push(info)
-    group.tasks += tasksOn(info)
+    if (!info.leaving) group.tasks += tasksOn(info)
   }
   const children: Branch[] = []
   for (const group of groups.values()) {

@@ -8,11 +8,15 @@ import { TaskState } from '../../src/model/index.ts'
 import { createRandom } from '../../src/ports/fakes/index.ts'
 import { createHarness, specOf } from './harness.ts'
 
-test('a drained task starts elsewhere only when the old one has stopped', async () => {
+const DATA = { type: 'volume', source: 'data', target: '/data' } as const
+
+test('a drained task with a volume starts elsewhere only when the old one has stopped', async () => {
   const swarm = await createHarness()
   await swarm.nodes('n1', 'n2')
   swarm.images.set('app:1', { stopMs: 5_000 })
-  const db = await swarm.create(specOf({ name: 'db', task: { restart: { maxAttempts: 3 } } }))
+  const db = await swarm.create(
+    specOf({ name: 'db', task: { restart: { maxAttempts: 3 }, container: { image: 'app:1', mounts: [DATA] } } }),
+  )
   await swarm.pass(1_000)
   const home = swarm.running(db)[0]?.nodeId as NodeId
   await swarm.availability(home, 'drain')

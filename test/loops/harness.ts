@@ -183,8 +183,9 @@ export class Harness {
     })
   }
 
-  async availability(id: string, availability: Node['spec']['availability']): Promise<void> {
-    await this.changeNode(id, (node) => ({ ...node, spec: { ...node.spec, availability } }))
+  async availability(id: string, availability: Node['spec']['availability'], options: { deadlineMs?: number } = {}): Promise<void> {
+    const drain = availability === 'drain' ? { drain: { since: this.clock.now(), ...options } } : {}
+    await this.changeNode(id, ({ drain: _drain, ...node }) => ({ ...node, spec: { ...node.spec, availability }, ...drain }))
   }
 
   async label(id: string, labels: Record<string, string>): Promise<void> {
