@@ -58,6 +58,7 @@ export function createSwarmNode({ hostname, log, disk = createFakeDisk(), openJo
         attachNetwork: (request) => agent.attachNetwork(request),
         detachNetwork: (attachmentId) => agent.detachNetwork(attachmentId),
         attachments: () => agent.attachments(),
+        setContainers: (containers) => agent.setContainers(containers),
         status: () => agent.status(),
         start: async () => {
           await dataPlane.start()

@@ -1,7 +1,7 @@
 // The agent of a node: keeps a session with the managers and the node's tasks as they want them.
 
 import { NETWORK_ID_LABEL } from '../dataplane/index.ts'
-import { errorText, isShoalError, ShoalError } from '../lib/index.ts'
+import { errorText, isShoalError, ShoalError, type TaskId } from '../lib/index.ts'
 import { CONTAINER_LABELS } from '../model/index.ts'
 import { Attachments } from './attachments.ts'
 import { MeshClient } from './mesh.ts'
@@ -117,6 +117,10 @@ class NodeAgent implements Agent {
 
   detachNetwork(attachmentId: string): Promise<void> {
     return this.#attachments.detach(attachmentId)
+  }
+
+  setContainers(containers: ReadonlyMap<string, string>): Promise<void> {
+    return this.#tasks.setContainers(containers as ReadonlyMap<TaskId, string>)
   }
 
   attachments(): readonly NetworkAttachment[] {

@@ -27,6 +27,14 @@ export class TaskNetworks {
     this.#note(taskId, networks, names)
   }
 
+  /** Says which container a place belongs to; true when that is new. */
+  setGroup(taskId: string, group: string): boolean {
+    const task = this.#tasks.get(taskId)
+    if (!task || task.group === group) return false
+    this.#tasks.set(taskId, { ...task, group })
+    return true
+  }
+
   /** What the data plane has to keep: all tasks that are on networks of ours. */
   localTasks(): readonly LocalTask[] {
     return [...this.#tasks.values()]

@@ -158,6 +158,12 @@ export class Tasks {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Places of one container belong together: its names are those of all its networks. */
+  async setContainers(containers: ReadonlyMap<TaskId, string>): Promise<void> {
+    const changed = [...containers].filter(([taskId, container]) => this.#networks.setGroup(taskId, container))
+    if (changed.length > 0 && this.#complete) await this.#deps.dataPlane.setLocalTasks(this.#networks.localTasks())
+  }
+
   /** Called after each report of any task. */
   onReport(listener: () => void): () => void {
     this.#reportListeners.add(listener)

@@ -89,6 +89,8 @@ export interface Agent {
   attachNetwork(request: AttachRequest): Promise<NetworkAttachment>
   /** Gives the place back, after the container has left. No error when it is gone already. */
   detachNetwork(attachmentId: string): Promise<void>
+  /** Which container each place belongs to: places of one container know the names of all its networks. */
+  setContainers(containers: ReadonlyMap<string, string>): Promise<void>
   /** All places of single containers on this node. */
   attachments(): readonly NetworkAttachment[]
   /** Returns at once; everything else happens on its own until `stop`. */

@@ -45,7 +45,7 @@ export interface ApiDeps {
   readonly attachments?: () => NetworkAttachments | undefined
 }
 
-export type NetworkAttachments = Pick<Agent, 'attachNetwork' | 'detachNetwork' | 'attachments'>
+export type NetworkAttachments = Pick<Agent, 'attachNetwork' | 'detachNetwork' | 'attachments' | 'setContainers'>
 
 export interface App {
   readonly deps: ApiDeps

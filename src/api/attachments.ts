@@ -118,10 +118,13 @@ async function sweepAgain(app: App, missingSinceMs: Map<string, number>, signal:
 async function react(app: App, { Action, Actor }: EngineEvent): Promise<void> {
   const id = Actor?.ID
   if (id === undefined) return
-  const own = (app.deps.attachments?.()?.attachments() ?? []).filter((one) => one.containerId === id)
-  if (Action === 'destroy') await giveBack(app, [...own.map((one) => one.id), ...labelled(Actor?.Attributes)])
+  const places = app.deps.attachments?.()
+  const own = (places?.attachments() ?? []).filter((one) => one.containerId === id)
+  const marked = labelled(Actor?.Attributes)
+  if (Action === 'destroy') await giveBack(app, [...own.map((one) => one.id), ...marked])
   // the engine writes resolv.conf anew at each start
   if (Action === 'start' && own[0]) await serveNames(app, id, own[0])
+  if (Action === 'start') await places?.setContainers(new Map([...own.map((one) => one.id), ...marked].map((place) => [place, id])))
 }
 
 /** Places whose container is not there, for longer than it takes to make one. */
@@ -133,6 +136,9 @@ async function sweep(app: App, missingSinceMs: Map<string, number>): Promise<voi
   }
   const containers = (await app.engine.json({ method: 'GET', path: '/containers/json?all=1' })) as EngineContainer[]
   const ids = new Set(containers.map(({ Id }) => Id))
+  const homes = new Map(containers.flatMap(({ Id, Labels }) => labelled(Labels).map((place) => [place, Id] as const)))
+  for (const { id, containerId } of attachments) if (ids.has(containerId)) homes.set(id, containerId)
+  await app.deps.attachments?.()?.setContainers(homes)
   const marked = new Set(containers.flatMap(({ Labels }) => labelled(Labels)))
   const nowMs = app.deps.clock.monotonicMs()
   const missing = new Map<string, number>()
@@ -156,9 +162,11 @@ export async function serveNames(app: App, containerId: string, { dns, engineNet
     const path = `/containers/${containerId}/json`
     const container = (await app.engine.json({ method: 'GET', path })) as {
       ResolvConfPath?: string
+      Config?: { Labels?: Record<string, string> | null }
       State?: { Running?: boolean }
       NetworkSettings?: { Networks?: Record<string, unknown> }
     }
+    if (labelled(container.Config?.Labels).length > 0) return // it was made on a network of ours, and asks us already
     const others = Object.keys(container.NetworkSettings?.Networks ?? {}).filter((name) => name !== engineNetwork.name && name !== 'bridge')
     if (!container.State?.Running || !container.ResolvConfPath || others.some((name) => !name.startsWith('shoal-'))) return
     const text = await readFile(container.ResolvConfPath, 'utf8')

@@ -126,6 +126,7 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
       attachNetwork: (request) => agent.attachNetwork(request),
       detachNetwork: (attachmentId) => agent.detachNetwork(attachmentId),
       attachments: () => agent.attachments(),
+      setContainers: (containers) => agent.setContainers(containers),
       status: () => agent.status(),
       async start() {
         await dataPlane.start()

@@ -372,11 +372,7 @@ class KernelDataPlane implements DataPlane {
   async #serveNames(state: MeshState, tasks: readonly LocalTask[]): Promise<void> {
     const { nameServer } = this.#deps
     if (!nameServer) return
-    this.#askers ??= [...this.#tasks.values()].map(({ addresses = [], nameservers = [], search = [] }) => ({
-      addresses,
-      nameservers,
-      search,
-    }))
+    this.#askers ??= askersOf([...this.#tasks.values()])
     const networks = [...neededNetworks(state, tasks).values()].filter((network) => !network.ingress)
     await nameServer.update({ state, askers: this.#askers, listen: networks.map((network) => network.gateway) })
   }
@@ -468,4 +464,13 @@ class KernelDataPlane implements DataPlane {
       look()
     })
   }
+}
+
+function askersOf(tasks: readonly LocalTask[]): readonly Asker[] {
+  const groups = Map.groupBy(tasks, ({ taskId, group }) => group ?? taskId)
+  return [...groups.values()].map((places) => ({
+    addresses: places.flatMap(({ addresses = [] }) => addresses),
+    nameservers: places[0]?.nameservers ?? [],
+    search: places[0]?.search ?? [],
+  }))
 }

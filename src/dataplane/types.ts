@@ -101,6 +101,8 @@ export interface LocalTask extends TaskNames {
   readonly networkIds: readonly string[]
   /** Its addresses, plain, by which it is known when it asks for names. */
   readonly addresses?: readonly { readonly networkId: string; readonly address: string }[]
+  /** Places of one container that are tasks each (attachable networks) carry the same text: names of all its networks are told to it. */
+  readonly group?: string
 }
 
 /** How a task wants names to be looked up that the swarm does not know. */

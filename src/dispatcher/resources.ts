@@ -1,4 +1,5 @@
 // The resource allocator: containers that people make on a node come onto attachable networks as tasks of their own (wire-protocol.md 6.4).
+import { parseAddress, parseBlock } from '../allocator/index.ts'
 import { type Logger, type NetworkId, type NodeId, newId, ShoalError, type TaskId } from '../lib/index.ts'
 import { holdsOf, isTerminal, type Network, TaskState } from '../model/index.ts'
 import { handle, type Random, type Route, type RpcPeer } from '../ports/index.ts'
@@ -92,6 +93,10 @@ function refuseTaken(view: View, network: Network, address: string): void {
   for (const service of view.services.values())
     for (const vip of service.endpoint?.vips ?? []) if (vip.networkId === network.id && isIt(vip.address)) throw taken(address)
   if (network.subnets.some(({ gateway }) => isIt(gateway))) throw taken(address)
+  const value = parseAddress(address)
+  const blocks = network.subnets.map(({ subnet }) => parseBlock(subnet))
+  if (value === undefined || !blocks.some((block) => block && value >= block.first && value <= block.last))
+    throw new ShoalError('invalid-argument', `address ${address} is not in the subnet of network ${network.spec.name}`)
 }
 
 function taken(address: string): ShoalError {

@@ -42,6 +42,7 @@ export function createSimAgent({ setup, kernel, ...deps }: SimAgentDeps): Agent 
     attachNetwork: (request) => agent.attachNetwork(request),
     detachNetwork: (attachmentId) => agent.detachNetwork(attachmentId),
     attachments: () => agent.attachments(),
+    setContainers: (containers) => agent.setContainers(containers),
     status: () => agent.status(),
     start: async () => {
       await dataPlane.start()

@@ -242,6 +242,7 @@ function fakePlaces(refuse?: ShoalError) {
       places.delete(id)
     },
     attachments: () => [...places.values()],
+    setContainers: async () => {},
   }
   return { attachments, asked, places }
 }

@@ -4,7 +4,7 @@ import type { NetworkId } from '../../lib/index.ts'
 import { SECOND_MS, ShoalError } from '../../lib/index.ts'
 import { type EngineAnswer, endpointAt, forward, parseJson, requestedPlace } from '../../proxy/index.ts'
 import { type App, managerOf } from '../app.ts'
-import { ATTACHMENT_LABEL, giveBack, serveNames, takePlace } from '../attachments.ts'
+import { ATTACHMENT_LABEL, giveBack, labelled, serveNames, takePlace } from '../attachments.ts'
 import { flag, type RequestContext, readBody, sendEmpty, sendJson } from '../http/context.ts'
 import { asManager, HttpError } from '../http/errors.ts'
 import { type Filters, parseFilters } from '../http/filters.ts'
@@ -151,8 +151,17 @@ async function connect(app: App, { req, res, params }: RequestContext): Promise<
     throw error
   })
   if (answer.status !== 200) await giveBack(app, [place.id])
-  else await serveNames(app, container.Id, place)
+  else {
+    await app.deps.attachments?.()?.setContainers(placesOf(app, container))
+    await serveNames(app, container.Id, place)
+  }
   relay(res, answer)
+}
+
+/** All places of a container, those it was made with included. */
+function placesOf({ deps }: App, { Id, Config }: ContainerFacts): Map<string, string> {
+  const own = (deps.attachments?.()?.attachments() ?? []).filter((one) => one.containerId === Id).map((one) => one.id)
+  return new Map([...own, ...labelled(Config?.Labels)].map((place) => [place, Id]))
 }
 
 async function disconnect(app: App, { req, res, params }: RequestContext): Promise<void> {
