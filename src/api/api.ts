@@ -3,6 +3,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Duplex } from 'node:stream'
 import { ShoalError } from '../lib/index.ts'
 import { createEngineClient, forward, upgrade } from '../proxy/index.ts'
+import { mayRead } from './access.ts'
 import type { ApiDeps, App } from './app.ts'
 import { keepPlaces } from './attachments.ts'
 import { createEngineFacts, type Facts, requireSupportedVersion } from './engineFacts.ts'
@@ -25,12 +26,15 @@ import { taskRoutes } from './routes/tasks.ts'
 
 export interface Api {
   /** Never throws or rejects: every failure is an answer. */
-  handle(req: IncomingMessage, res: ServerResponse): Promise<void>
-  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>
+  handle(req: IncomingMessage, res: ServerResponse, permission?: Permission): Promise<void>
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, permission?: Permission): Promise<void>
   /** Ends open streams. */
   close(): void
   readonly deps: ApiDeps
 }
+
+/** What may be asked on a connection. */
+export type Permission = 'all' | 'read-only'
 
 /** First segments of paths that belong to the swarm: what is unknown below them is not the engine's either. */
 const OWN_ROOTS = new Set(['swarm', 'nodes', 'services', 'tasks', 'secrets', 'configs', 'shoal'])
@@ -40,7 +44,12 @@ const NODE_PATHS: ReadonlySet<string> = new Set(['/swarm/init', '/swarm/join', '
 
 export function createApi(deps: ApiDeps): Api {
   const engine = createEngineClient(deps.engineSocket)
-  const app: App = { deps, engine, facts: createEngineFacts(engine, deps.clock), events: createEventHub(deps.node, deps.clock) }
+  const app: App = {
+    deps,
+    engine,
+    facts: createEngineFacts(engine, deps.clock),
+    events: createEventHub(deps.node, deps.clock, deps.eventFile),
+  }
   const router = new Router([
     ...systemRoutes(app),
     ...swarmRoutes(app),
@@ -59,8 +68,9 @@ export function createApi(deps: ApiDeps): Api {
   const keeping = new AbortController()
   if (deps.attachments) keepPlaces(app, keeping.signal).catch(() => {}) // never rejects
 
-  const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+  const answer = async (req: IncomingMessage, res: ServerResponse, permission: Permission): Promise<void> => {
     const { path, version, query } = parseUrl(req.url ?? '/')
+    if (permission === 'read-only' && !mayRead(req.method ?? '', path)) throw readOnlyRefusal()
     if (version) requireSupportedVersion(version, await knownFacts(app))
     const match = route(router, req.method ?? 'GET', path)
     if (!match) return forward(engine, deps.log, req, res)
@@ -86,10 +96,10 @@ export function createApi(deps: ApiDeps): Api {
 
   return {
     deps,
-    async handle(req, res) {
+    async handle(req, res, permission = 'all') {
       const startedAt = deps.clock.monotonicMs()
       try {
-        await answer(req, res)
+        await answer(req, res, permission)
       } catch (error) {
         const { status, message } = describeError(error)
         if (status === 500) deps.log.warn('a request failed', { method: req.method, path: pathOf(req), error: message })
@@ -103,8 +113,9 @@ export function createApi(deps: ApiDeps): Api {
         ms: Math.round(deps.clock.monotonicMs() - startedAt),
       })
     },
-    async upgrade(req, socket, head) {
+    async upgrade(req, socket, head, permission = 'all') {
       try {
+        if (permission === 'read-only') throw readOnlyRefusal()
         const { path, version, query } = parseUrl(req.url ?? '/')
         if (version) requireSupportedVersion(version, await knownFacts(app))
         if (await reachUpgrade(app, path, query, req, socket, head)) return
@@ -120,6 +131,10 @@ export function createApi(deps: ApiDeps): Api {
       app.events.close()
     },
   }
+}
+
+function readOnlyRefusal(): ShoalError {
+  return new ShoalError('permission-denied', 'this client may only read', { next: 'Use a certificate or socket that may do everything' })
 }
 
 /** Paths of logs never hold secrets; queries may, so they stay out. */

@@ -8,6 +8,7 @@ import type { LocalNode } from '../node/index.ts'
 import type { Clock } from '../ports/index.ts'
 import type { EngineClient } from '../proxy/index.ts'
 import type { EngineFacts } from './engineFacts.ts'
+import type { EventFile } from './events/eventFile.ts'
 import type { EventHub } from './events/hub.ts'
 
 /** A network of the swarm as this node's data plane knows it; workers have nothing else. */
@@ -31,6 +32,10 @@ export interface ApiDeps {
   readonly log: Logger
   /** /_ping answers 200 only when this is true. */
   readonly ready: () => boolean
+  /** Keeps events beyond a restart. */
+  readonly eventFile?: EventFile
+  /** Figures of this process for /metrics: name and value. */
+  readonly processFigures?: () => Readonly<Record<string, number>>
   /** Version of this daemon. */
   readonly version: string
   /** Path of our unix socket, given to containers in the place of the engine's; undefined when we listen on none. */

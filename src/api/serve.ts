@@ -1,9 +1,11 @@
-// Listens for the API: unix sockets for people of the machine, plain TCP on loopback only.
-import { chmod, lstat, unlink } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+// Listens for the API: unix sockets for people of the machine, TCP with client certificates, plain TCP on loopback only.
+import { chmod, chown, lstat, unlink } from 'node:fs/promises'
+import { createServer, type Server, type ServerOptions } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { SECOND_MS, ShoalError } from '../lib/index.ts'
-import type { Api } from './api.ts'
+import { isReadOnly } from './access.ts'
+import type { Api, Permission } from './api.ts'
 
 /** Requests that are being answered get this long when the server closes. */
 const CLOSE_WAIT_MS = SECOND_MS
@@ -16,14 +18,31 @@ export interface ApiServer {
   close(): Promise<void>
 }
 
+/** PEM. Clients must show a certificate of this authority. */
+export interface TlsOptions {
+  readonly ca: string
+  readonly cert: string
+  readonly key: string
+}
+
+export interface ServeOptions {
+  /** For TCP; without it TCP is plain and on loopback only. */
+  readonly tls?: TlsOptions
+  /** Group that owns the unix sockets. */
+  readonly groupId?: number
+  /** Further addresses whose clients may only read. */
+  readonly readOnlyHosts?: readonly string[]
+}
+
 /**
  * `hosts`: `unix:///PATH` or `tcp://127.0.0.1:PORT`. A stale socket file is replaced. Throws 'already-exists' when somebody answers there and
  * 'invalid-argument' for other addresses.
  */
-export async function serveApi(api: Api, hosts: readonly string[]): Promise<ApiServer> {
+export async function serveApi(api: Api, hosts: readonly string[], options: ServeOptions = {}): Promise<ApiServer> {
   const listeners: Listener[] = []
   try {
-    for (const host of hosts) listeners.push(await listen(api, host))
+    for (const host of hosts) listeners.push(await listen(api, host, options, 'all'))
+    for (const host of options.readOnlyHosts ?? []) listeners.push(await listen(api, host, options, 'read-only'))
   } catch (error) {
     await Promise.all(listeners.map((listener) => listener.close()))
     throw error
@@ -40,12 +59,25 @@ interface Listener {
   close(): Promise<void>
 }
 
-async function listen(api: Api, host: string): Promise<Listener> {
+async function listen(api: Api, host: string, { tls, groupId }: ServeOptions, permission: Permission): Promise<Listener> {
   const sockets = new Set<Socket>()
   // Uploads of images take as long as they take: no limit on whole requests.
-  const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_LIMIT_MS, keepAliveTimeout: KEEP_ALIVE_MS })
-  server.on('request', (req, res) => void api.handle(req, res))
-  server.on('upgrade', (req, socket, head) => void api.upgrade(req, socket, head))
+  const limits: ServerOptions = { requestTimeout: 0, headersTimeout: HEADERS_LIMIT_MS, keepAliveTimeout: KEEP_ALIVE_MS }
+  const secure = tls !== undefined && host.startsWith('tcp://')
+  const server = secure
+    ? createTlsServer({
+        ...limits,
+        ca: tls.ca,
+        cert: tls.cert,
+        key: tls.key,
+        requestCert: true,
+        rejectUnauthorized: true,
+        minVersion: 'TLSv1.2',
+      })
+    : createServer(limits)
+  const permissionOf = (socket: Socket): Permission => (isReadOnly(socket, permission) ? 'read-only' : 'all')
+  server.on('request', (req, res) => void api.handle(req, res, permissionOf(req.socket)))
+  server.on('upgrade', (req, socket, head) => void api.upgrade(req, socket, head, permissionOf(req.socket)))
   server.on('connection', (socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
@@ -57,7 +89,7 @@ async function listen(api: Api, host: string): Promise<Listener> {
       `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
     )
   })
-  await bind(server, host)
+  await bind(server, host, secure, groupId)
   return {
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
@@ -69,18 +101,21 @@ async function listen(api: Api, host: string): Promise<Listener> {
   }
 }
 
-async function bind(server: Server, host: string): Promise<void> {
+async function bind(server: Server, host: string, secure: boolean, groupId: number | undefined): Promise<void> {
   const path = /^unix:\/\/(\/.+)$/.exec(host)?.[1]
   if (path !== undefined) {
     await removeStale(path)
     await listening(server, { path })
+    if (groupId !== undefined) await chown(path, process.getuid?.() ?? 0, groupId)
     await chmod(path, 0o660)
     return
   }
-  const tcp = /^tcp:\/\/(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\]):(\d{1,5})$/.exec(host)
+  const tcp = (
+    secure ? /^tcp:\/\/([\w.-]+|\[[0-9a-f:]+\]):(\d{1,5})$/ : /^tcp:\/\/(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\]):(\d{1,5})$/
+  ).exec(host)
   if (!tcp) {
     throw new ShoalError('invalid-argument', `cannot listen on ${host}`, {
-      next: 'Use unix:///PATH or tcp://127.0.0.1:PORT: plain TCP is accepted on loopback only',
+      next: 'Use unix:///PATH or tcp://127.0.0.1:PORT: other addresses need --tlsverify with certificates',
     })
   }
   await listening(server, { host: tcp[1]!.replace(/[[\]]/g, ''), port: Number(tcp[2]) })

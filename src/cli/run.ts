@@ -1,5 +1,6 @@
 // From arguments to an exit status: finds the noun and the verb, loads only that noun's code, turns every error into a sentence.
-import { createClient, resolveHost } from '../client/index.ts'
+import { readFileSync } from 'node:fs'
+import { createClient, resolveHost, tlsOf } from '../client/index.ts'
 import { errorText, isShoalError } from '../lib/index.ts'
 import { type Command, type Noun, nounHelp, runCommand } from './command.ts'
 import { ExitError, type Io } from './io.ts'
@@ -64,7 +65,11 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
   const entry = Object.hasOwn(ENTRIES, name) ? ENTRIES[name] : undefined
   if (!entry) throw new ExitError(1, `shoal: unknown command: shoal ${name}\n\nRun 'shoal --help' for more information`)
 
-  const connect = () => createClient(host ?? resolveHost(io.env, io.exists))
+  const connect = () =>
+    createClient(
+      host ?? resolveHost(io.env, io.exists),
+      tlsOf(io.env, (path) => readFileSync(path, 'utf8')),
+    )
   const loaded = await entry.load()
   if (!('commands' in loaded)) return runCommand(loaded, `shoal ${name}`, rest, io, connect)
 

@@ -2,7 +2,7 @@
 import type http from 'node:http'
 import { type Duplex, Readable } from 'node:stream'
 import { ApiError, ConnectError } from './errors.ts'
-import { type Endpoint, parseEndpoint } from './host.ts'
+import { type ClientTls, type Endpoint, parseEndpoint } from './host.ts'
 import type {
   Cluster,
   Config,
@@ -64,7 +64,8 @@ export interface ApiClient {
   cluster(): Promise<Cluster>
   nodes(filters?: ListFilters): Promise<Node[]>
   node(id: string): Promise<Node>
-  updateNode(id: string, version: number, spec: NodeSpec): Promise<void>
+  /** `drainDeadline`: `10m`, `0`; of Shoal only. */
+  updateNode(id: string, version: number, spec: NodeSpec, drainDeadline?: string): Promise<void>
   services(options?: { filters?: ListFilters; status?: boolean }): Promise<Service[]>
   service(id: string, options?: { insertDefaults?: boolean }): Promise<Service>
   createService(spec: ServiceSpec, headers?: Readonly<Record<string, string>>): Promise<{ ID: string } & ServiceWarnings>
@@ -87,9 +88,9 @@ export interface ApiClient {
   close(): void
 }
 
-export function createClient(host: string): ApiClient {
-  const endpoint = parseEndpoint(host)
-  const agent = new Agent({ keepAlive: true, maxSockets: 16 })
+export function createClient(host: string, tls?: ClientTls): ApiClient {
+  const endpoint = parseEndpoint(host, tls)
+  const agent = new (secure(endpoint) ?? { Agent }).Agent({ keepAlive: true, maxSockets: 16 })
 
   const request = async <T>(method: string, path: string, options: RequestOptions = {}): Promise<T> => {
     const text = await requestText(method, path, options)
@@ -118,7 +119,8 @@ export function createClient(host: string): ApiClient {
     cluster: () => request('GET', '/swarm'),
     nodes: (filters) => list('/nodes', filters),
     node: (id) => request('GET', `/nodes/${segment(id)}`),
-    updateNode: (id, version, body) => request('POST', `/nodes/${segment(id)}/update`, { query: { version }, body }),
+    updateNode: (id, version, body, drainDeadline) =>
+      request('POST', `/nodes/${segment(id)}/update`, { query: { version, drainDeadline }, body }),
     services: ({ filters, status } = {}) => list('/services', filters, { status: status || undefined }),
     service: (id, { insertDefaults = false } = {}) => request('GET', `/services/${segment(id)}`, { query: { insertDefaults } }),
     createService: (body, headers) => request('POST', '/services/create', { body, headers }),
@@ -150,7 +152,7 @@ function send(endpoint: Endpoint, agent: http.Agent, method: string, path: strin
   const piped = given instanceof Readable ? given : undefined
   const body = given === undefined || piped ? undefined : Buffer.from(JSON.stringify(given))
   return new Promise((resolve, reject) => {
-    const request = httpRequest({
+    const request = requestTo(endpoint)({
       ...target(endpoint),
       agent,
       method,
@@ -178,7 +180,16 @@ function send(endpoint: Endpoint, agent: http.Agent, method: string, path: strin
 }
 
 function target(endpoint: Endpoint): http.RequestOptions {
-  return endpoint.kind === 'unix' ? { socketPath: endpoint.path } : { host: endpoint.hostname, port: endpoint.port }
+  return endpoint.kind === 'unix' ? { socketPath: endpoint.path } : { host: endpoint.hostname, port: endpoint.port, ...endpoint.tls }
+}
+
+/** node:https where the endpoint has certificates. */
+function secure(endpoint: Endpoint): typeof import('node:https') | undefined {
+  return endpoint.kind === 'tcp' && endpoint.tls ? process.getBuiltinModule('node:https') : undefined
+}
+
+function requestTo(endpoint: Endpoint): typeof httpRequest {
+  return (secure(endpoint)?.request as typeof httpRequest | undefined) ?? httpRequest
 }
 
 function baseHeaders(endpoint: Endpoint): Record<string, string> {
@@ -189,7 +200,7 @@ function baseHeaders(endpoint: Endpoint): Record<string, string> {
 function sendUpgrade(endpoint: Endpoint, method: string, path: string, options: RequestOptions): Promise<Duplex> {
   const body = Buffer.from(options.body === undefined ? '' : JSON.stringify(options.body))
   return new Promise((resolve, reject) => {
-    const request = httpRequest({
+    const request = requestTo(endpoint)({
       ...target(endpoint),
       method,
       path: path + queryText(options.query),

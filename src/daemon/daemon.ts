@@ -3,7 +3,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { type Agent, createAgent } from '../agent/index.ts'
-import { createApi, serveApi } from '../api/index.ts'
+import { createApi, createEventFile, serveApi } from '../api/index.ts'
 import { realIssuer } from '../ca/index.ts'
 import { createDataPlane, createLinuxKernel, createNameServer, type DataPlane, runTool } from '../dataplane/index.ts'
 import { createDockerEngine } from '../engine/index.ts'
@@ -17,6 +17,8 @@ import { DATA_KEY_FILE, dataKey, keepDataKey } from './dataKey.ts'
 import { examine } from './doctor/index.ts'
 import { lockState, type StateLock, writePidFile } from './lock.ts'
 import type { DaemonOptions } from './options.ts'
+import { createProcessFigures } from './processFigures.ts'
+import { serveOptions } from './serveOptions.ts'
 import { VERSION } from './version.ts'
 
 /** SIGTERM must end the process within 20 s; what hangs is left behind after this. */
@@ -42,6 +44,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const current: Current = { dataPlane: undefined, agent: undefined }
     const node = composeNode(options, log, current)
     let ready = false
+    const eventFile = createEventFile(join(options.stateDir, 'events.jsonl'), log)
+    cleanUp.push(() => eventFile.close())
+    const { processFigures, stop: stopFigures } = createProcessFigures()
+    cleanUp.push(async () => stopFigures())
     const api = createApi({
       node,
       engineSocket: options.engineSocket,
@@ -50,6 +56,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       ready: () => ready,
       version: VERSION,
+      eventFile,
+      processFigures,
       doctor: () =>
         examine({
           stateDir: options.stateDir,
@@ -62,7 +70,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       knownNetworks: () => current.dataPlane?.knownNetworks() ?? [],
       attachments: () => current.agent,
     })
-    const server = await serveApi(api, options.hosts)
+    const server = await serveApi(api, options.hosts, await serveOptions(options))
     cleanUp.push(() => server.close())
     cleanUp.push(() => node.stop())
     // A swarm that does not come up must not take the engine's API away: `info` shows the error, `swarm leave --force` still works.

@@ -9,6 +9,14 @@ import { MeshAcknowledgements } from './acknowledge.ts'
 import { createControl } from './control/control.ts'
 import type { Control } from './control/types.ts'
 import type { LogSource } from './logs.ts'
+import { type LoopFigures, timedLoops } from './timings.ts'
+
+/** What an operator watches. */
+export interface LeadingFigures {
+  readonly loops: readonly LoopFigures[]
+  /** The newest commit that every live node's kernel shows. */
+  readonly meshAcked: number
+}
 
 export interface LeadingDeps {
   readonly store: Store
@@ -27,6 +35,7 @@ export interface Leading {
   /** How long changes of the mesh took until every live node had them. */
   readonly acknowledged: () => ReturnType<MeshAcknowledgements['times']>
   readonly tunnels: TunnelSource
+  figures(): LeadingFigures
   readonly routes: readonly Route[]
   start(): void
   stop(): Promise<void>
@@ -48,12 +57,14 @@ export function createLeading(deps: LeadingDeps): Leading {
     log,
     wake: (loop, keys) => runner.wake(loop, keys),
   })
-  const runner = createRunner({ store, clock, random, log, loops: (deps.loops ?? allLoops)(acknowledgements) })
+  const timed = timedLoops((deps.loops ?? allLoops)(acknowledgements), clock)
+  const runner = createRunner({ store, clock, random, log, loops: timed.loops })
   return {
     control: createControl({ store, random }),
     logs: dispatcher.logs,
     acknowledged: () => acknowledgements.times(),
     tunnels: dispatcher.tunnels,
+    figures: () => ({ loops: timed.figures(), meshAcked: dispatcher.mesh.lowestAcked() }),
     routes: [...caRoutes({ store, issuer, clock, random, logger: log }), ...dispatcher.routes()],
     start() {
       dispatcher.start()

@@ -11,7 +11,7 @@ import { createControl } from './control/control.ts'
 import type { Control } from './control/types.ts'
 import { createForward, forwardedRoutes } from './forward.ts'
 import { type GroupDeps, Leadership } from './leadership.ts'
-import { createLeading, type Leading } from './leading.ts'
+import { createLeading, type Leading, type LeadingFigures } from './leading.ts'
 import type { LogSource } from './logs.ts'
 import { Members } from './members.ts'
 
@@ -42,6 +42,8 @@ export interface ManagerFace {
   readonly acknowledged?: () => { readonly changes: number; readonly ms: readonly number[] } | undefined
   /** Byte streams into tasks, wherever they run. */
   readonly tunnels?: TunnelSource
+  /** Undefined while another manager leads. */
+  figures?(): LeadingFigures | undefined
   /** Resolves when `store` shows everything that was acknowledged before the call, by whichever manager. 'unavailable' when nobody leads. */
   fresh?(): Promise<void>
 }
@@ -192,6 +194,7 @@ class ManagerRoom implements Manager {
       get logs() {
         return room.#leads ? room.#leading.logs : room.#forward.logs
       },
+      figures: () => (room.#leads ? room.#leading.figures() : undefined),
       get tunnels() {
         return room.#leads ? room.#leading.tunnels : room.#forward.tunnels
       },

@@ -3,6 +3,7 @@ import { SECOND_MS } from '../../lib/index.ts'
 import type { LocalNode } from '../../node/index.ts'
 import type { Clock, Timer } from '../../ports/index.ts'
 import type { Store } from '../../store/index.ts'
+import type { EventFile } from './eventFile.ts'
 import { eventsOf, type SwarmEvent } from './swarmEvents.ts'
 
 /** Events kept for `since`. */
@@ -14,12 +15,14 @@ export interface EventHub {
   /** Looks for the present store now; called before and after whatever may have changed it. */
   follow(): void
   recent(): readonly SwarmEvent[]
+  /** Resolves when what an earlier run has kept is among the recent events. */
+  ready(): Promise<void>
   /** Returns the unsubscriber. Listeners must not throw. */
   listen(listener: (event: SwarmEvent) => void): () => void
   close(): void
 }
 
-export function createEventHub(node: LocalNode, clock: Clock): EventHub {
+export function createEventHub(node: LocalNode, clock: Clock, file?: EventFile): EventHub {
   const listeners = new Set<(event: SwarmEvent) => void>()
   let events: SwarmEvent[] = []
   let store: Store | undefined
@@ -37,6 +40,7 @@ export function createEventHub(node: LocalNode, clock: Clock): EventHub {
       const fresh = eventsOf(commit)
       if (fresh.length === 0) return
       events.push(...fresh)
+      file?.append(fresh)
       if (events.length > 2 * MAX_EVENTS) events = events.slice(-MAX_EVENTS)
       for (const event of fresh) for (const listener of listeners) listener(event)
     })
@@ -47,8 +51,13 @@ export function createEventHub(node: LocalNode, clock: Clock): EventHub {
     timer = clock.setTimer(LOOK_EVERY_MS, look)
   }
   look()
+  // what happened meanwhile is newer
+  const loaded = file?.load(MAX_EVENTS).then((past) => {
+    events = [...past, ...events]
+  })
 
   return {
+    ready: async () => await loaded,
     follow,
     recent: () => events,
     listen(listener) {

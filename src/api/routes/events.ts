@@ -28,6 +28,7 @@ async function events(app: App, context: RequestContext): Promise<void> {
   if (since !== undefined && until !== undefined && until < since) {
     throw new ShoalError('invalid-argument', '`since` time cannot be after `until` time')
   }
+  await app.events.ready()
   app.events.follow()
   const now = clock.now()
   const isWanted = (event: SwarmEvent) => matches(event, filters) && (until === undefined || event.at <= until)

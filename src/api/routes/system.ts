@@ -58,41 +58,110 @@ function relay(res: RequestContext['res'], status: number, body: Buffer): void {
   res.end(body)
 }
 
-/** Prometheus text format. Counts only: no names, so that the number of series is bounded. */
+/** Prometheus text format. No names of objects, so that the number of series is bounded. */
 function metrics({ deps }: App, { res }: RequestContext): void {
   const { state } = deps.node.status()
-  const view = deps.node.manager()?.store.view()
-  const lines = ['# TYPE shoal_node_active gauge', `shoal_node_active ${state === 'active' ? 1 : 0}`]
-  if (view) {
-    const gauge = (name: string, counts: ReadonlyMap<string, number>, label: string) => {
-      lines.push(`# TYPE ${name} gauge`)
-      for (const [value, count] of counts) lines.push(`${name}{${label}="${value}"} ${count}`)
-    }
-    gauge(
+  const manager = deps.node.manager()
+  const lines: string[] = []
+  const family = (name: string, kind: 'gauge' | 'counter', help: string, values: Iterable<readonly [labels: string, value: number]>) => {
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`)
+    for (const [labels, value] of values) lines.push(`${name}${labels && `{${labels}}`} ${value}`)
+  }
+  const labelled = (label: string, counts: ReadonlyMap<string, number>) =>
+    [...counts].map(([value, count]) => [`${label}="${value}"`, count] as const)
+  family('shoal_node_active', 'gauge', 'Whether this node is in a swarm.', [['', state === 'active' ? 1 : 0]])
+  for (const [name, value] of Object.entries(deps.processFigures?.() ?? {}))
+    family(`shoal_${name}`, 'gauge', 'Of this process.', [['', value]])
+  if (manager) {
+    const view = manager.store.view()
+    const nodes = [...view.nodes.values()]
+    const figures = manager.figures?.()
+    family('shoal_leader', 'gauge', 'Whether this manager leads.', [['', figures ? 1 : 0]])
+    family(
       'shoal_nodes',
-      countBy(view.nodes.values(), (node) => node.status.state),
-      'state',
+      'gauge',
+      'Nodes by state.',
+      labelled(
+        'state',
+        countBy(nodes, (node) => node.status.state),
+      ),
     )
-    gauge(
+    family(
+      'shoal_nodes_availability',
+      'gauge',
+      'Nodes by availability.',
+      labelled(
+        'availability',
+        countBy(nodes, (node) => node.spec.availability),
+      ),
+    )
+    family(
+      'shoal_managers',
+      'gauge',
+      'Managers by reachability.',
+      labelled(
+        'reachability',
+        countBy(
+          nodes.flatMap((node) => node.managerStatus ?? []),
+          ({ reachability }) => reachability,
+        ),
+      ),
+    )
+    family(
       'shoal_services',
-      countBy(view.services.values(), (service) => service.spec.mode.kind),
-      'mode',
+      'gauge',
+      'Services by mode.',
+      labelled(
+        'mode',
+        countBy(view.services.values(), (service) => service.spec.mode.kind),
+      ),
     )
-    gauge(
+    family(
+      'shoal_services_updating',
+      'gauge',
+      'Services by state of their last update.',
+      labelled(
+        'state',
+        countBy(
+          [...view.services.values()].flatMap((service) => service.updateStatus ?? []),
+          (status) => status.state,
+        ),
+      ),
+    )
+    family(
       'shoal_tasks',
-      countBy(view.tasks.values(), (task) => taskStateName(task.status.state)),
-      'state',
+      'gauge',
+      'Tasks by state.',
+      labelled(
+        'state',
+        countBy(view.tasks.values(), (task) => taskStateName(task.status.state)),
+      ),
     )
-    const times = deps.node.manager()?.acknowledged?.()
-    if (times) {
-      const sorted = [...times.ms].sort((a, b) => a - b)
-      lines.push('# TYPE shoal_mesh_acknowledge_seconds summary', `shoal_mesh_acknowledge_seconds_count ${times.changes}`)
-      for (const share of sorted.length > 0 ? [0.5, 0.9, 0.99] : []) {
-        const ms = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!
-        lines.push(`shoal_mesh_acknowledge_seconds{quantile="${share}"} ${(ms / 1000).toFixed(4)}`)
-      }
+    family('shoal_networks', 'gauge', 'Networks of the swarm.', [['', view.networks.size]])
+    family('shoal_secrets', 'gauge', 'Secrets.', [['', view.secrets.size]])
+    family('shoal_configs', 'gauge', 'Configs.', [['', view.configs.size]])
+    family('shoal_store_seq', 'counter', 'Sequence number of the newest commit.', [['', view.seq]])
+    if (figures) {
+      family('shoal_mesh_acked_seq', 'counter', 'Newest commit that the kernels of all live nodes show.', [['', figures.meshAcked]])
+      family(
+        'shoal_loop_turns_total',
+        'counter',
+        'Pieces of work of a control loop.',
+        figures.loops.map(({ name, turns }) => [`loop="${name}"`, turns]),
+      )
+      family(
+        'shoal_loop_seconds_total',
+        'counter',
+        'Time that a control loop has worked.',
+        figures.loops.map(({ name, totalMs }) => [`loop="${name}"`, totalMs / 1000]),
+      )
+      family(
+        'shoal_loop_longest_seconds',
+        'gauge',
+        'Longest piece of work of a control loop.',
+        figures.loops.map(({ name, longestMs }) => [`loop="${name}"`, longestMs / 1000]),
+      )
     }
-    lines.push('# TYPE shoal_store_commits counter', `shoal_store_commits ${view.seq}`)
   }
   const body = Buffer.from(`${lines.join('\n')}\n`)
   res.writeHead(200, { 'Content-Type': 'text/plain; version=0.0.4', 'Content-Length': body.length })

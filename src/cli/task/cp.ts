@@ -101,6 +101,5 @@ async function unpack(archive: Readable, source: string, target: string): Promis
 
 /** tar's expression that gives the first part of each name a new one. */
 function renaming(from: string, to: string): string {
-  const quoted = (text: string) => text.replace(/[\\^$.*[\]|&]/g, '\\$&')
-  return `s|^${quoted(from)}|${quoted(to)}|`
+  return `s|^${from.replace(/[\\^$.*[\]|]/g, '\\$&')}|${to.replace(/[\\|&]/g, '\\$&')}|`
 }
