@@ -9,6 +9,7 @@ export type {
   CreateServiceOptions,
   NodeSpecChange,
   UpdateClusterOptions,
+  UpdateNodeOptions,
   UpdateServiceOptions,
 } from './control/types.ts'
 export { joinGroup } from './joinGroup.ts'

@@ -209,6 +209,17 @@ test('nodes: live ones and managers stay, the last manager is not demoted, down 
   const worker = await control.updateNode('w1', promoted.version, change)
   await control.updateNode('w1', worker.version, { ...change, labels: { zone: 'a' }, availability: 'drain' })
   assert.deepEqual([control.node('w1').spec.labels.zone, control.node('w1').spec.availability], ['a', 'drain'])
+  const since = control.node('w1').drain?.since
+  assert.notEqual(since, undefined)
+  const drain = { ...change, availability: 'drain' } as const
+  await control.updateNode('w1', control.node('w1').version, drain, { drainDeadlineMs: 0 })
+  assert.deepEqual(control.node('w1').drain, { since, deadlineMs: 0 })
+  const node = () => control.node('w1')
+  await refuses(control.updateNode('w1', node().version, change, { drainDeadlineMs: 0 }), /for nodes that are drained/, 'invalid-argument')
+  const odd = { ...drain, labels: { 'shoal.drain.deadline': 'soon' } }
+  await refuses(control.updateNode('w1', node().version, odd), /label shoal.drain.deadline: "soon" is not valid/, 'invalid-argument')
+  await control.updateNode('w1', node().version, change)
+  assert.equal(node().drain, undefined)
   await control.removeNode('w1', { force: true })
   await refuses(
     Promise.resolve().then(() => control.node('w1')),

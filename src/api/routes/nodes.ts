@@ -1,5 +1,7 @@
 // /nodes: list, inspect, update, remove.
-import type { Node } from '../../model/index.ts'
+import { ShoalError } from '../../lib/index.ts'
+import type { UpdateNodeOptions } from '../../manager/index.ts'
+import { type Node, parseDurationMs } from '../../model/index.ts'
 import { type App, managerOf } from '../app.ts'
 import { TextCache } from '../cache.ts'
 import { flag, readJson, sendEmpty, sendJsonText, versionOf } from '../http/context.ts'
@@ -38,7 +40,7 @@ export function nodeRoutes({ deps }: App): Route[] {
         const { control } = managerOf(deps)
         const version = versionOf(query, 'node')
         const spec = nodeSpec.parse(await readJson(req), '')
-        await asManager(() => control.updateNode(params.id!, version, spec))
+        await asManager(() => control.updateNode(params.id!, version, spec, drainDeadline(query)))
         sendEmpty(res, 200)
       },
     },
@@ -52,6 +54,17 @@ export function nodeRoutes({ deps }: App): Route[] {
       },
     },
   ]
+}
+
+/** `drainDeadline=10m`, `drainDeadline=0`: an extension of ours. */
+function drainDeadline(query: URLSearchParams): UpdateNodeOptions {
+  const text = query.get('drainDeadline') ?? ''
+  if (text === '') return {}
+  const drainDeadlineMs = parseDurationMs(text)
+  if (drainDeadlineMs !== undefined) return { drainDeadlineMs }
+  throw new ShoalError('invalid-argument', `invalid value for drainDeadline: ${text}`, {
+    next: 'Give a duration of at most 24h, such as 10m or 0',
+  })
 }
 
 /** `label` means labels of the engine, `node.label` those given with `node update`. */

@@ -11,14 +11,17 @@ export const nodeUpdate: Command = {
   short: 'Update a node',
   flags: [
     { name: 'availability', kind: 'string', help: 'Availability of the node ("active", "pause", "drain")' },
+    { name: 'drain-deadline', kind: 'string', help: 'With "drain": how long tasks may wait for their successors (default 10m)' },
     { name: 'label-add', kind: 'list', help: 'Add or update a node label ("key=value")' },
     { name: 'label-rm', kind: 'list', help: 'Remove a node label if exists' },
+    { name: 'now', kind: 'bool', help: 'With "drain": stop all tasks at once, do not wait for their successors' },
     { name: 'role', kind: 'string', help: 'Role of the node ("worker", "manager")' },
   ],
   args: ONE_ARG,
   async run({ io, client, flags, args }) {
     const name = args[0] as string
-    await changeNode(client, name, (node) => {
+    const drainDeadline = flags.bool('now') ? '0' : flags.string('drain-deadline')
+    const change = (node: Node) => {
       const labels = { ...node.Spec.Labels }
       for (const key of flags.list('label-rm')) {
         if (!Object.hasOwn(labels, key)) throw new ExitError(1, `key ${key} doesn't exist in node's labels`)
@@ -34,7 +37,8 @@ export const nodeUpdate: Command = {
         Role: flags.string('role') ?? node.Spec.Role,
         Availability: flags.string('availability') ?? node.Spec.Availability,
       }
-    })
+    }
+    await changeNode(client, name, change, drainDeadline)
     io.stdout.write(`${name}\n`)
     return 0
   },
@@ -71,10 +75,15 @@ async function changeRoles({ io, client, args }: Context, role: 'manager' | 'wor
 }
 
 /** Reads the node, lets `change` make the new spec (undefined: nothing to do) and writes it; tells whether it was written. */
-async function changeNode(client: ApiClient, name: string, change: (node: Node) => NodeSpec | undefined): Promise<boolean> {
+async function changeNode(
+  client: ApiClient,
+  name: string,
+  change: (node: Node) => NodeSpec | undefined,
+  drainDeadline?: string,
+): Promise<boolean> {
   const node = await client.node(await nodeReference(client, name))
   const spec = change(node)
   if (!spec) return false
-  await client.updateNode(node.ID, node.Version.Index, spec)
+  await client.updateNode(node.ID, node.Version.Index, spec, drainDeadline)
   return true
 }

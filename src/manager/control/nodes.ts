@@ -1,21 +1,29 @@
 // What people may change on nodes, and when a node may be removed.
-import type { Node } from '../../model/index.ts'
+import { type Instant, MINUTE_MS, ShoalError } from '../../lib/index.ts'
+import { type Node, validateDrainDeadline } from '../../model/index.ts'
 import type { View } from '../../store/index.ts'
 import { type ControlDeps, find, precondition, requireVersion } from './context.ts'
-import type { Control, NodeSpecChange } from './types.ts'
+import type { Control, NodeSpecChange, UpdateNodeOptions } from './types.ts'
 
 type NodeControl = Pick<Control, 'node' | 'updateNode' | 'removeNode'>
 
 export function nodeControl({ store }: ControlDeps): NodeControl {
   return {
     node: (text) => find('node', store.view().nodes, text),
-    updateNode: (text, version, change) =>
+    updateNode: (text, version, change, options = {}) =>
       store.transact((tx) => {
         const node = find('node', tx.nodes, text)
         requireVersion(node, version)
         requireRoleAllowed(tx, node, change)
         const { name, labels, desiredRole, availability } = change
-        return tx.nodes.update({ ...node, spec: { ...node.spec, name, labels, desiredRole, availability } })
+        validateDrainDeadline(labels)
+        const { drain: _ended, ...rest } = node
+        const drain = drainOf(node, change, options, tx.now)
+        return tx.nodes.update({
+          ...rest,
+          spec: { ...node.spec, name, labels, desiredRole, availability },
+          ...(drain ? { drain } : {}),
+        })
       }),
     removeNode: (text, { force }) =>
       store.transact((tx) => {
@@ -30,6 +38,24 @@ export function nodeControl({ store }: ControlDeps): NodeControl {
         return node.id
       }),
   }
+}
+
+const MAX_DRAIN_MS = 24 * 60 * MINUTE_MS
+
+/** Since when the node is drained: another word on the deadline counts from the beginning too. */
+function drainOf(node: Node, { availability }: NodeSpecChange, { drainDeadlineMs }: UpdateNodeOptions, now: Instant): Node['drain'] {
+  if (drainDeadlineMs !== undefined && availability !== 'drain')
+    throw new ShoalError('invalid-argument', 'a drain deadline is for nodes that are drained', {
+      next: 'set the availability to drain, too',
+    })
+  if (drainDeadlineMs !== undefined && !(drainDeadlineMs >= 0 && drainDeadlineMs <= MAX_DRAIN_MS))
+    throw new ShoalError('invalid-argument', 'the drain deadline is not valid', {
+      next: 'give a duration of at most 24h, such as 10m or 0',
+    })
+  if (availability !== 'drain') return undefined
+  const since = node.spec.availability === 'drain' ? (node.drain?.since ?? now) : now
+  const deadlineMs = drainDeadlineMs ?? node.drain?.deadlineMs
+  return deadlineMs === undefined ? { since } : { since, deadlineMs }
 }
 
 function requireRoleAllowed(view: View, node: Node, change: NodeSpecChange): void {

@@ -45,6 +45,11 @@ export interface ContentChange {
   readonly policy?: ContentPolicy
 }
 
+export interface UpdateNodeOptions {
+  /** When the node is drained: tasks leave it after this at the latest; 0 = all stop now. Without it labels decide (`shoal.drain.deadline`). */
+  readonly drainDeadlineMs?: number
+}
+
 /** What people may set on a node. */
 export interface NodeSpecChange extends Annotations {
   readonly desiredRole: NodeRole
@@ -61,7 +66,7 @@ export interface Control {
   updateCluster(version: number, spec: ClusterSpec, options?: UpdateClusterOptions): Promise<Cluster>
 
   node(text: string): Node
-  updateNode(text: string, version: number, spec: NodeSpecChange): Promise<Node>
+  updateNode(text: string, version: number, spec: NodeSpecChange, options?: UpdateNodeOptions): Promise<Node>
   removeNode(text: string, options: { readonly force: boolean }): Promise<NodeId>
 
   service(text: string): Service
