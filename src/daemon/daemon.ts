@@ -9,11 +9,10 @@ import { createDataPlane, createLinuxKernel, createNameServer, type DataPlane, r
 import { createDockerEngine } from '../engine/index.ts'
 import { createEtcdHost } from '../etcd/index.ts'
 import { createLogger, errorText, type Logger, logfmt, rfc3339 } from '../lib/index.ts'
-import { type AgentSetup, createNode, type InterfaceAddress, type SwarmNode } from '../node/index.ts'
+import { type AgentSetup, createDataKeys, createNode, type InterfaceAddress, type SwarmNode } from '../node/index.ts'
 import { createDisk, realClock, realRandom } from '../ports/index.ts'
 import { createSealer, openLmdbJournal, openReplicaCache, sealJournal } from '../store/index.ts'
 import { createWireRpc } from '../wire/index.ts'
-import { DATA_KEY_FILE, dataKey, keepDataKey } from './dataKey.ts'
 import { examine } from './doctor/index.ts'
 import { lockState, type StateLock, writePidFile } from './lock.ts'
 import type { DaemonOptions } from './options.ts'
@@ -94,6 +93,7 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
   const rpc = createWireRpc({ logger: log })
   const disk = createDisk(options.stateDir)
   const journalFolder = join(options.stateDir, 'store')
+  const dataKeys = createDataKeys(disk, realRandom)
   const socket = ownSocket(options)
   const engine = createDockerEngine({
     host: `unix://${options.engineSocket}`,
@@ -165,17 +165,16 @@ function composeNode(options: DaemonOptions, log: Logger, current: Current): Swa
     defaultAdvertise: options.defaultAdvertise,
     openJournal: async () => {
       await mkdir(options.stateDir, { recursive: true, mode: 0o700 })
-      return sealJournal(await openLmdbJournal(journalFolder), createSealer(await dataKey(disk), realRandom))
+      return sealJournal(await openLmdbJournal(journalFolder), createSealer(await dataKeys.get(), realRandom))
     },
     group: {
       host: createEtcdHost({ folder: join(options.stateDir, 'etcd'), clock: realClock, log }),
       openCache: () => openReplicaCache(journalFolder),
-      dataKey: () => dataKey(disk),
-      keepDataKey: (key) => keepDataKey(disk, key),
     },
+    dataKeys,
     removeJournal: async () => {
       await rm(journalFolder, { recursive: true, force: true })
-      await disk.remove(DATA_KEY_FILE)
+      await dataKeys.remove()
     },
     createAgent: makeAgent,
   })

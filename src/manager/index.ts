@@ -1,5 +1,5 @@
 // The manager's door: control operations on the cluster and where logs come from.
-export { createInitialObjects } from './control/cluster.ts'
+export { createInitialObjects, makeUnlockKey } from './control/cluster.ts'
 export type { ControlDeps } from './control/context.ts'
 export { createControl } from './control/control.ts'
 export { createInitialNetworks, INGRESS_VNI } from './control/networks.ts'

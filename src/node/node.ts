@@ -11,10 +11,10 @@ import {
 } from '../ca/index.ts'
 import type { EtcdHost } from '../etcd/index.ts'
 import { type ClusterId, errorText, isShoalError, type Logger, MINUTE_MS, type NodeId, newId, SECOND_MS, ShoalError } from '../lib/index.ts'
-import { createInitialObjects, joinGroup, type Manager, type ManagerFace, startManager } from '../manager/index.ts'
+import { createInitialObjects, joinGroup, type Manager, type ManagerFace, makeUnlockKey, startManager } from '../manager/index.ts'
 import { DEFAULT_CLUSTER_SPEC } from '../model/index.ts'
 import type { Clock, Disk, Identity, Issuer, Random, Rpc, Timer } from '../ports/index.ts'
-import { createSealer, createStore, type Journal, openEntries, type ReplicaCache, type Sealer } from '../store/index.ts'
+import { createSealer, createStore, type Journal, openEntries, type ReplicaCache, type ReplicaStore, type Sealer } from '../store/index.ts'
 import { leaderHint } from '../wire/index.ts'
 import {
   DEFAULT_SWARM_PORT,
@@ -25,6 +25,7 @@ import {
   resolveListen,
   splitHostPort,
 } from './address.ts'
+import type { DataKeys } from './dataKeys.ts'
 import { createNodeFiles, type NodeFiles, type SwarmState } from './state.ts'
 import type { InitRequest, JoinRequest, LocalNode, LocalStatus } from './types.ts'
 
@@ -37,6 +38,9 @@ const ROLE_RETRY_MS = 3 * SECOND_MS
 /** How often a join follows a manager's word to another one. */
 const MOST_HINTS = 10
 const HINT_WAIT_MS = 500
+/** A member that goes on alone replays its log first. */
+const FORCED_MS = MINUTE_MS
+const FORCED_POLL_MS = 100
 
 /** What the agent is started with; the composition root adds engine, data plane and the rest. */
 export interface AgentSetup {
@@ -69,10 +73,9 @@ export interface NodeDeps {
   readonly group?: {
     readonly host: EtcdHost
     readonly openCache: () => Promise<ReplicaCache>
-    /** What seals the store; made when there is none. */
-    readonly dataKey: () => Promise<Uint8Array>
-    readonly keepDataKey: (key: Uint8Array) => Promise<void>
   }
+  /** What seals the store. Needed with `group`; without it nothing is sealed and autolock locks nothing. */
+  readonly dataKeys?: DataKeys
   /** Another way to start the manager; the simulator seeds faults here. */
   readonly startManager?: typeof startManager
 }
@@ -102,6 +105,8 @@ class LocalSwarmNode implements SwarmNode {
   #running: Running | undefined
   #pending = false
   #error = ''
+  /** A manager whose data key is locked: nothing of it runs. */
+  #locked: SwarmState | undefined
   /** init, join, leave, stop and changes of role run one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
   /** Ends what a change of role waits for. */
@@ -117,9 +122,9 @@ class LocalSwarmNode implements SwarmNode {
     const running = this.#running
     if (!running)
       return {
-        state: this.#error ? 'error' : this.#pending ? 'pending' : 'inactive',
+        state: this.#locked ? 'locked' : this.#error ? 'error' : this.#pending ? 'pending' : 'inactive',
         error: this.#error,
-        nodeId: undefined,
+        nodeId: this.#locked?.nodeId,
         role: undefined,
         address: '',
         managers: [],
@@ -142,6 +147,11 @@ class LocalSwarmNode implements SwarmNode {
     return this.#inTurn(async () => {
       const state = await this.#files.readState()
       if (!state) return
+      if (state.role === 'manager' && (await this.#deps.dataKeys?.isLocked())) {
+        this.#locked = state
+        this.#deps.log.warn('this manager is locked until somebody unlocks it', { next: 'docker swarm unlock' })
+        return
+      }
       try {
         await this.#run(state, await this.#files.readIdentity(state))
       } catch (error) {
@@ -156,15 +166,20 @@ class LocalSwarmNode implements SwarmNode {
     return this.#inTurn(() => this.#halt('stop'))
   }
 
+  unlock(key: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const state = this.#locked
+      if (!state) throw new ShoalError('failed-precondition', 'swarm is not locked')
+      await this.#dataKeys().unlock(key)
+      this.#locked = undefined
+      await this.#run(state, await this.#files.readIdentity(state))
+    })
+  }
+
   init(request: InitRequest): Promise<NodeId> {
     return this.#inTurn(async () => {
+      if (request.forceNewCluster && this.#running?.manager) return this.#forceNewCluster(this.#running)
       this.#refuseMember()
-      if (request.forceNewCluster)
-        throw new ShoalError('unimplemented', '--force-new-cluster comes with several managers', {
-          next: 'a single manager starts again from its own state',
-        })
-      if (request.autoLockManagers)
-        throw new ShoalError('unimplemented', 'autolock comes with several managers', { next: 'leave out --autolock' })
       const { addresses, defaultAdvertise, clock, random, issuer } = this.#deps
       const listen = resolveListen(request.listenAddr, addresses())
       const advertise = resolveAdvertise(request.advertiseAddr, defaultAdvertise, listen, addresses())
@@ -172,7 +187,7 @@ class LocalSwarmNode implements SwarmNode {
       const clusterId = newId<ClusterId>(random)
       const now = clock.now()
       const root = await issuer.createRoot(now)
-      const spec = { ...DEFAULT_CLUSTER_SPEC, ...request.spec }
+      const spec = { ...DEFAULT_CLUSTER_SPEC, ...request.spec, autoLockManagers: request.autoLockManagers }
       const fresh = { id: clusterId, spec, rootCaPem: root.certificatePem, rootCaKeyPem: root.privateKeyPem }
       const { csrPem, privateKeyPem } = await issuer.createCsr()
       const certificatePem = await issueNodeCertificate(issuer, fresh, { csrPem, nodeId, role: 'manager' }, now)
@@ -200,6 +215,7 @@ class LocalSwarmNode implements SwarmNode {
               subnetSize: request.subnetSize || 24,
               dataPathPort: request.dataPathPort || 4789,
               networkKeys: [],
+              ...(request.autoLockManagers ? { unlockKey: makeUnlockKey(random) } : {}),
             })
             const node = newNode(tx.nodes, {
               id: nodeId,
@@ -275,8 +291,8 @@ class LocalSwarmNode implements SwarmNode {
     if (force) this.#leaving.abort()
     return this.#inTurn(async () => {
       const running = this.#running
-      if (!running && !this.#error) throw new ShoalError('unavailable', 'This node is not part of a swarm')
-      if (running?.manager && !force) {
+      if (!running && !this.#error && !this.#locked) throw new ShoalError('unavailable', 'This node is not part of a swarm')
+      if ((running?.manager || this.#locked) && !force) {
         // The blank at the end is Docker's (docker-api.md 1.2).
         throw new ShoalError(
           'unavailable',
@@ -289,9 +305,37 @@ class LocalSwarmNode implements SwarmNode {
       await this.#halt('leave')
       await this.#files.forget()
       await this.#removeStore()
+      this.#locked = undefined
       this.#error = ''
       this.#deps.log.info('left the swarm')
     })
+  }
+
+  /** The group without the managers that are lost: this one goes on alone with all that its member has. */
+  async #forceNewCluster(running: Running): Promise<NodeId> {
+    const { group, clock, log } = this.#deps
+    const { state } = running
+    if (state.journal !== 'group' || !group) return state.nodeId
+    log.warn('this manager goes on without the others')
+    this.#running = { ...running, manager: undefined }
+    await running.manager?.stop()
+    await group.host.resume({ forceNewCluster: true })
+    const manager = await this.#startManager(state, running.renewal)
+    this.#running = { ...(this.#running ?? running), manager }
+    const until = clock.monotonicMs() + FORCED_MS
+    while (!manager.leading) {
+      if (clock.monotonicMs() > until)
+        throw new ShoalError('unavailable', 'this manager does not lead yet', { next: 'look into the log of shoald' })
+      await clock.sleep(FORCED_POLL_MS)
+    }
+    await manager.face.store.transact((tx) => {
+      for (const node of [...tx.nodes.values()]) {
+        if (!node.managerStatus || node.id === state.nodeId) continue
+        const { managerStatus: _, ...rest } = node
+        tx.nodes.update(rest)
+      }
+    })
+    return state.nodeId
   }
 
   /** Writes the files of a new membership and starts it; when that fails, everything is as before. */
@@ -364,9 +408,10 @@ class LocalSwarmNode implements SwarmNode {
           log,
           onLost,
           following: true,
-          journal: replicaOf(cache, createSealer(await (group as NonNullable<typeof group>).dataKey(), random)),
+          journal: replicaOf(cache, createSealer(await this.#dataKeys().get(), random)),
         })
       : await createStore({ clock, log, onLost, journal: await this.#deps.openJournal() })
+    this.#followUnlockKey(store)
     try {
       if (group) {
         group.host.onRemoved = () => this.#memberRemoved()
@@ -387,7 +432,7 @@ class LocalSwarmNode implements SwarmNode {
             host: group.host,
             cache,
             openCache: group.openCache,
-            dataKey: group.dataKey,
+            dataKey: () => this.#dataKeys().get(),
             enter: async () => {
               const current = this.#running?.state ?? state
               await this.#keepState({ ...current, journal: 'group' })
@@ -423,7 +468,7 @@ class LocalSwarmNode implements SwarmNode {
       signal: this.#leaving.signal,
     })
     await this.#deps.removeJournal() // the replica begins empty
-    await group.keepDataKey(dataKey)
+    await this.#dataKeys().keep(dataKey)
   }
 
   #renewed(identity: Identity): void {
@@ -489,6 +534,34 @@ class LocalSwarmNode implements SwarmNode {
     await this.#files.writeState(state)
   }
 
+  #dataKeys(): DataKeys {
+    const { dataKeys } = this.#deps
+    if (!dataKeys) throw new ShoalError('unimplemented', 'this daemon cannot be one of several managers')
+    return dataKeys
+  }
+
+  /** The file of the data key follows the cluster's unlock key. */
+  #followUnlockKey(store: ReplicaStore): void {
+    const { dataKeys, log } = this.#deps
+    if (!dataKeys) return
+    let turn: Promise<void> = Promise.resolve()
+    let last: string | undefined
+    const look = () => {
+      const { cluster } = store.view()
+      if (!cluster) return
+      const key = cluster.spec.autoLockManagers ? (cluster.unlockKey ?? '') : ''
+      if (key === last) return
+      last = key
+      turn = turn
+        .then(() => dataKeys.protect(key))
+        .catch((error) => log.error('the data key of this manager is not as the swarm wants it', { error: errorText(error) }))
+    }
+    look()
+    store.watch(({ changes }) => {
+      if (changes.some(({ table }) => table === 'cluster')) look()
+    })
+  }
+
   async #removeStore(): Promise<void> {
     await this.#deps.group?.host.destroy()
     await this.#deps.removeJournal()
@@ -549,7 +622,7 @@ class LocalSwarmNode implements SwarmNode {
   }
 
   #refuseMember(): void {
-    if (this.#running || this.#pending || this.#error) {
+    if (this.#running || this.#pending || this.#error || this.#locked) {
       throw new ShoalError(
         'unavailable',
         'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.',

@@ -47,4 +47,6 @@ export interface LocalNode {
   init(request: InitRequest): Promise<NodeId>
   join(request: JoinRequest): Promise<void>
   leave(options: { readonly force: boolean }): Promise<void>
+  /** Of a manager that is locked after a start. 'unauthenticated' when it is not the key. */
+  unlock?(key: string): Promise<void>
 }

@@ -84,7 +84,7 @@ export function swarmRoutes(app: App): Route[] {
       pattern: '/swarm/unlockkey',
       handler: ({ res }) => sendJson(res, 200, { UnlockKey: managerOf(app.deps).control.cluster().unlockKey ?? '' }),
     },
-    { method: 'POST', pattern: '/swarm/unlock', handler: () => unlock(app) },
+    { method: 'POST', pattern: '/swarm/unlock', handler: (context) => unlock(app, context) },
   ]
 }
 
@@ -137,11 +137,15 @@ async function update(app: App, { req, res, query }: RequestContext): Promise<vo
   sendEmpty(res, 200)
 }
 
-function unlock({ deps }: App): void {
+const unlockBody = object<{ readonly key: string }>([required('UnlockKey', 'key', string, '')])
+
+async function unlock({ deps }: App, { req, res }: RequestContext): Promise<void> {
+  const { key } = unlockBody.parse(await readJson(req), '')
   const { state } = deps.node.status()
   if (state === 'inactive') throw new ShoalError('unavailable', 'This node is not part of a swarm')
-  if (state !== 'locked') throw new HttpError(409, 'swarm is not locked')
-  throw new ShoalError('unimplemented', 'unlocking is not possible yet: it comes with a later version of Shoal')
+  if (state !== 'locked' || !deps.node.unlock) throw new HttpError(409, 'swarm is not locked')
+  await deps.node.unlock(key)
+  sendEmpty(res, 200)
 }
 
 /** As Go's ParseBool: other words are refused. */

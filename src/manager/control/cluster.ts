@@ -16,8 +16,9 @@ export function clusterControl({ store, random }: ControlDeps): ClusterControl {
         const cluster = clusterOf(tx)
         requireVersion(cluster, version)
         validateClusterSpec(spec)
-        requireSupported(cluster.spec, spec, options)
-        return tx.setCluster({ ...cluster, spec, joinTokens: rotated(cluster, options, random) }, version)
+        requireSupported(cluster.spec, spec)
+        const unlockKey = nextUnlockKey(cluster, spec, options, random)
+        return tx.setCluster({ ...cluster, spec, joinTokens: rotated(cluster, options, random), unlockKey }, version)
       }),
   }
 }
@@ -44,9 +45,19 @@ function rotated({ joinTokens }: Cluster, options: UpdateClusterOptions, random:
   }
 }
 
-function requireSupported(before: ClusterSpec, after: ClusterSpec, options: UpdateClusterOptions): void {
+/** `SWMKEY-1-` and 32 random bytes in base64 without padding. */
+export function makeUnlockKey(random: RandomBytes): string {
+  return `SWMKEY-1-${Buffer.from(random.bytes(32)).toString('base64').replace(/=+$/, '')}`
+}
+
+/** '' while managers are not locked. */
+function nextUnlockKey(cluster: Cluster, spec: ClusterSpec, options: UpdateClusterOptions, random: RandomBytes): string {
+  if (!spec.autoLockManagers) return ''
+  return cluster.unlockKey && !options.rotateManagerUnlockKey ? cluster.unlockKey : makeUnlockKey(random)
+}
+
+function requireSupported(before: ClusterSpec, after: ClusterSpec): void {
   const later = (what: string) => new ShoalError('unimplemented', `${what} is not possible yet: it comes with a later version of Shoal`)
-  if (after.autoLockManagers || options.rotateManagerUnlockKey) throw later('locking managers (autolock)')
   if (after.caForceRotate !== before.caForceRotate) throw later("rotating the swarm's root certificate")
   if (after.externalCas.length > 0) throw later('an external certificate authority')
 }

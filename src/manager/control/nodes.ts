@@ -74,7 +74,8 @@ function requireRoleAllowed(view: View, node: Node, change: NodeSpecChange): voi
 
 /** A group that would lose its majority is not made smaller: then nobody could change anything any more. */
 function requireQuorumWithout(managers: readonly Node[], node: Node): void {
-  const rest = managers.filter(({ id }) => id !== node.id)
+  if (!node.managerStatus) return // it takes no part in the group
+  const rest = managers.filter(({ id, managerStatus }) => id !== node.id && managerStatus !== undefined)
   const reachable = rest.filter(({ managerStatus }) => managerStatus?.reachability === 'reachable').length
   const needed = Math.floor(rest.length / 2) + 1
   if (reachable >= needed) return
