@@ -98,7 +98,7 @@ const api = {
   },
   upgrade: async (_req, socket) => void socket.destroy(),
   close: () => {},
-} as unknown as Api
+} satisfies Pick<Api, 'handle' | 'upgrade' | 'close'> & { deps: unknown } as unknown as Api
 
 test('with TLS a client needs a certificate, and its unit decides whether it may change anything', async () => {
   const tls: TlsOptions = { ca: await read('ca.pem'), cert: await read('server.pem'), key: await read('server.key') }
