@@ -88,6 +88,30 @@ export const realIssuer: Issuer = {
   },
 }
 
+/** The certificate of a new root, signed by the old one: who trusts either trusts what the new one signs. */
+export async function crossSignRoot(old: RootCa, fresh: RootCa): Promise<string> {
+  const lib = await x509()
+  const issuer = new lib.X509Certificate(old.certificatePem)
+  const root = new lib.X509Certificate(fresh.certificatePem)
+  const certificate = await lib.X509CertificateGenerator.create({
+    subject: root.subjectName,
+    issuer: issuer.subjectName,
+    serialNumber: serialNumber(),
+    notBefore: root.notBefore,
+    notAfter: issuer.notAfter,
+    publicKey: root.publicKey,
+    signingKey: await importSigningKey(lib, old.privateKeyPem),
+    signingAlgorithm: ALGORITHM,
+    extensions: [
+      new lib.KeyUsagesExtension(lib.KeyUsageFlags.keyCertSign | lib.KeyUsageFlags.cRLSign, true),
+      new lib.BasicConstraintsExtension(true, undefined, true),
+      await lib.SubjectKeyIdentifierExtension.create(root.publicKey),
+      await lib.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
+    ],
+  })
+  return line(certificate.toString('pem'))
+}
+
 export interface MemberCertificate {
   /** CN and first DNS name. */
   readonly subject: string

@@ -48,20 +48,21 @@ function freeNumber(nodes: NodeReadTable): number {
   })
 }
 
-/** Signs a node's certificate with the cluster's root for as long as the cluster's spec says. */
-export function issueNodeCertificate(
+/** Signs a node's certificate with the cluster's root, or the one to come with its way to the present one, for as long as the cluster's spec says. */
+export async function issueNodeCertificate(
   issuer: Issuer,
-  cluster: Pick<Cluster, 'id' | 'rootCaPem' | 'rootCaKeyPem' | 'spec'>,
+  cluster: Pick<Cluster, 'id' | 'rootCaPem' | 'rootCaKeyPem' | 'rootRotation' | 'spec'>,
   request: { readonly csrPem: string; readonly nodeId: NodeId; readonly role: NodeRole },
   now: Instant,
 ): Promise<string> {
   const lifetimeMs = nsToMs(cluster.spec.nodeCertExpiryNs)
   // The renewal moment counts from notBefore: with a backdate near the lifetime a node would renew without end.
   const backdateMs = Math.min(BACKDATE_MS, lifetimeMs / 4)
-  return issuer.issue(
-    { certificatePem: cluster.rootCaPem, privateKeyPem: cluster.rootCaKeyPem },
+  const leaf = await issuer.issue(
+    cluster.rootRotation ?? { certificatePem: cluster.rootCaPem, privateKeyPem: cluster.rootCaKeyPem },
     request.csrPem,
     { clusterId: cluster.id, nodeId: request.nodeId, role: request.role },
     { notBefore: now - backdateMs, notAfter: now + lifetimeMs },
   )
+  return leaf + (cluster.rootRotation?.crossSignedPem ?? '')
 }

@@ -1,5 +1,5 @@
 // What only the leader runs: control loops, dispatcher, certificate authority, log broker. Made anew for each time it leads.
-import { caRoutes } from '../ca/index.ts'
+import { caRoutes, crossSignRoot } from '../ca/index.ts'
 import { createDispatcher, type TunnelSource } from '../dispatcher/index.ts'
 import type { Logger } from '../lib/index.ts'
 import { type Acknowledgements, type AnyLoop, allLoops, createRunner } from '../loops/index.ts'
@@ -60,7 +60,14 @@ export function createLeading(deps: LeadingDeps): Leading {
   const timed = timedLoops((deps.loops ?? allLoops)(acknowledgements), clock)
   const runner = createRunner({ store, clock, random, log, loops: timed.loops })
   return {
-    control: createControl({ store, random }),
+    control: createControl({
+      store,
+      random,
+      newRoot: async (present) => {
+        const fresh = await issuer.createRoot(clock.now())
+        return { ...fresh, crossSignedPem: await crossSignRoot(present, fresh) }
+      },
+    }),
     logs: dispatcher.logs,
     acknowledged: () => acknowledgements.times(),
     tunnels: dispatcher.tunnels,

@@ -1,5 +1,5 @@
 // Managers come and go: new members of the group, those that are demoted, those that leave, and whether each answers.
-import { issueMemberCertificate } from '../ca/index.ts'
+import { issueMemberCertificate, makeJoinTokens } from '../ca/index.ts'
 import {
   addLearner,
   handOver,
@@ -218,13 +218,14 @@ export class Members {
     await this.#markLeader().catch((error) => log.warn('could not write who leads', { error: errorText(error) }))
     let dirty = true
     const unwatch = store.watch(({ changes }) => {
-      if (changes.some(({ table }) => table === 'node')) dirty = true
+      if (changes.some(({ table }) => table === 'node' || table === 'cluster')) dirty = true
     })
     while (!signal.aborted) {
       try {
         if (dirty) {
           dirty = false
           await this.#inTurn(() => this.#demote(signal))
+          await this.#finishRotation()
         }
         if (clock.monotonicMs() - this.#sweptAtMs >= SWEEP_MS && !this.#newcomer) {
           this.#sweptAtMs = clock.monotonicMs()
@@ -314,6 +315,33 @@ export class Members {
       tooLong.cancel()
       if (this.#newcomer === newcomer) this.#newcomer = undefined
     })
+  }
+
+  /** The new root takes over when every node has a certificate of it; join tokens name the root, so there are new ones. */
+  async #finishRotation(): Promise<void> {
+    const { store, random, log } = this.#deps
+    const done = ({ cluster, nodes }: View) => {
+      const way = cluster?.rootRotation?.crossSignedPem
+      if (way === undefined) return false
+      for (const { certificate } of nodes.values())
+        if (certificate.state !== 'issued' || !certificate.certificatePem.endsWith(way)) return false
+      return true
+    }
+    if (!done(store.view())) return
+    await store.transact((tx) => {
+      const { cluster } = tx
+      if (!cluster?.rootRotation || !done(tx)) return
+      const { certificatePem, privateKeyPem, crossSignedPem } = cluster.rootRotation
+      tx.setCluster({
+        ...cluster,
+        rootCaPem: certificatePem,
+        rootCaKeyPem: privateKeyPem,
+        rootCrossSignedPem: crossSignedPem,
+        rootRotation: undefined,
+        joinTokens: makeJoinTokens(certificatePem, random),
+      })
+    })
+    log.info('the root certificate was rotated')
   }
 
   #isReachable(nodeId: NodeId): boolean {
@@ -407,12 +435,14 @@ function clusterOf(view: View): Cluster {
   return view.cluster
 }
 
-export function memberCertificate(cluster: Cluster, csrPem: string, addresses: readonly string[], now: Instant): Promise<string> {
+/** With the way to the root before: members that were started under it trust it until their next start. */
+export async function memberCertificate(cluster: Cluster, csrPem: string, addresses: readonly string[], now: Instant): Promise<string> {
   const own = [...new Set(['127.0.0.1', ...addresses])].filter((address) => /^[\d.]+$/.test(address))
-  return issueMemberCertificate({ certificatePem: cluster.rootCaPem, privateKeyPem: cluster.rootCaKeyPem }, csrPem, {
+  const leaf = await issueMemberCertificate({ certificatePem: cluster.rootCaPem, privateKeyPem: cluster.rootCaKeyPem }, csrPem, {
     subject: MEMBER_SUBJECT,
     addresses: own,
     notBefore: now - HOUR_MS,
     notAfter: now + nsToMs(cluster.spec.nodeCertExpiryNs),
   })
+  return leaf + (cluster.rootCrossSignedPem ?? '')
 }

@@ -54,6 +54,10 @@ export interface Cluster extends Meta {
   /** Gossip and ipsec keys for stock engines; see wire-protocol 6.1. */
   readonly networkKeys: readonly { readonly subsystem: string; readonly key: string; readonly lamportTime: number }[]
   readonly unlockKey?: string
+  /** The root that takes over when every node has a certificate of it. Signed by the present root as well, so that all trust it meanwhile. */
+  readonly rootRotation?: { readonly certificatePem: string; readonly privateKeyPem: string; readonly crossSignedPem: string } | undefined
+  /** The present root signed by the one before: for members of the managers' group that were started under that. */
+  readonly rootCrossSignedPem?: string
 }
 
 export interface NodeSpec {

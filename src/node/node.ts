@@ -54,6 +54,8 @@ export interface AgentSetup {
   onRotateCertificate(): void
   /** What the managers want this node to be. */
   onDesiredRole(role: 'worker' | 'manager'): void
+  /** The cluster has another root certificate. */
+  onRootCa(rootCaPem: string): void
 }
 
 export interface NodeDeps {
@@ -375,6 +377,7 @@ class LocalSwarmNode implements SwarmNode {
       address: initial.dataPathAddress,
       onManagers: (managers) => this.#rememberManagers(managers),
       onRotateCertificate: () => renewal.now(),
+      onRootCa: (rootCaPem) => renewal.trust(rootCaPem),
       onDesiredRole: (role) => {
         // a manager that shall be a worker is told so by a call for a new certificate, when it has left the group
         if (role === 'manager' && renewal.identity.role === 'worker') renewal.now()
@@ -675,6 +678,15 @@ class Renewal {
 
   now(): void {
     this.#schedule(0)
+  }
+
+  /** A manager that this node trusts has named another root. Its own certificate is of that root already: managers wait for that. */
+  trust(rootCaPem: string): void {
+    this.#identity = { ...this.#identity, rootCaPem }
+    this.#files.writeIdentity(this.#identity).then(
+      () => this.#onRenewed(this.#identity),
+      (error) => this.#deps.log.error('could not write the new root certificate', { error: errorText(error) }),
+    )
   }
 
   stop(): void {

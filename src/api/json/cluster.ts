@@ -126,7 +126,7 @@ export function printCluster(cluster: Cluster, tls: TlsFacts): Record<string, un
     ...metaOf(cluster),
     Spec: printClusterSpec(cluster.spec),
     TLSInfo: { TrustRoot: tls.trustRoot, CertIssuerSubject: tls.issuerSubject, CertIssuerPublicKey: tls.issuerPublicKey },
-    RootRotationInProgress: false,
+    RootRotationInProgress: cluster.rootRotation !== undefined,
     DefaultAddrPool: cluster.defaultAddressPools.length > 0 ? cluster.defaultAddressPools : null,
     SubnetSize: cluster.subnetSize,
     DataPathPort: cluster.dataPathPort,

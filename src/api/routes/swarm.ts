@@ -158,8 +158,10 @@ function strictFlag(query: URLSearchParams, name: string): boolean {
 
 /** What is known of the root certificate's issuer: every node has reported it. */
 export function tlsFacts(view: View): TlsFacts {
-  for (const { description } of view.nodes.values()) if (description?.tls.issuerSubject) return description.tls
-  return { trustRoot: view.cluster?.rootCaPem ?? '', issuerSubject: '', issuerPublicKey: '' }
+  const trustRoot = view.cluster?.rootCaPem ?? ''
+  for (const { description } of view.nodes.values())
+    if (description?.tls.issuerSubject && description.tls.trustRoot === trustRoot) return description.tls
+  return { trustRoot, issuerSubject: '', issuerPublicKey: '' }
 }
 
 /** The `Swarm` of GET /info (docker-api.md 1.4). */

@@ -8,18 +8,25 @@ import type { Control, UpdateClusterOptions } from './types.ts'
 
 type ClusterControl = Pick<Control, 'cluster' | 'updateCluster'>
 
-export function clusterControl({ store, random }: ControlDeps): ClusterControl {
+export function clusterControl({ store, random, newRoot }: ControlDeps): ClusterControl {
   return {
     cluster: () => clusterOf(store.view()),
-    updateCluster: (version, spec, options = {}) =>
-      store.transact((tx) => {
+    async updateCluster(version, spec, options = {}) {
+      const rootRotation = await beginRotation(clusterOf(store.view()), spec, newRoot)
+      return store.transact((tx) => {
         const cluster = clusterOf(tx)
         requireVersion(cluster, version)
         validateClusterSpec(spec)
-        requireSupported(cluster.spec, spec)
+        requireSupported(spec)
         const unlockKey = nextUnlockKey(cluster, spec, options, random)
-        return tx.setCluster({ ...cluster, spec, joinTokens: rotated(cluster, options, random), unlockKey }, version)
-      }),
+        if (rootRotation)
+          for (const node of [...tx.nodes.values()]) tx.nodes.update({ ...node, certificate: { ...node.certificate, state: 'rotate' } })
+        return tx.setCluster(
+          { ...cluster, ...(rootRotation && { rootRotation }), spec, joinTokens: rotated(cluster, options, random), unlockKey },
+          version,
+        )
+      })
+    },
   }
 }
 
@@ -56,8 +63,18 @@ function nextUnlockKey(cluster: Cluster, spec: ClusterSpec, options: UpdateClust
   return cluster.unlockKey && !options.rotateManagerUnlockKey ? cluster.unlockKey : makeUnlockKey(random)
 }
 
-function requireSupported(before: ClusterSpec, after: ClusterSpec): void {
-  const later = (what: string) => new ShoalError('unimplemented', `${what} is not possible yet: it comes with a later version of Shoal`)
-  if (after.caForceRotate !== before.caForceRotate) throw later("rotating the swarm's root certificate")
-  if (after.externalCas.length > 0) throw later('an external certificate authority')
+/** A new root when the caller forces one; every node then gets a certificate of it before it takes over (members.ts). */
+async function beginRotation(cluster: Cluster, spec: ClusterSpec, newRoot: ControlDeps['newRoot']): Promise<Cluster['rootRotation']> {
+  if (spec.caForceRotate === cluster.spec.caForceRotate) return undefined
+  if (!newRoot) throw new ShoalError('unimplemented', 'this manager cannot make a new root certificate')
+  if (cluster.rootRotation)
+    throw new ShoalError('failed-precondition', 'the root certificate is being rotated already', {
+      next: 'wait until all nodes are up and have taken it',
+    })
+  return newRoot({ certificatePem: cluster.rootCaPem, privateKeyPem: cluster.rootCaKeyPem })
+}
+
+function requireSupported(spec: ClusterSpec): void {
+  if (spec.externalCas.length > 0)
+    throw new ShoalError('unimplemented', 'an external certificate authority is not possible yet: it comes with a later version of Shoal')
 }

@@ -1,10 +1,16 @@
 // What the control operations work with, and the look-up and refusal helpers that they share.
 import { type RandomBytes, ShoalError } from '../../lib/index.ts'
+import type { Cluster } from '../../model/index.ts'
 import type { Store } from '../../store/index.ts'
 
 export interface ControlDeps {
   readonly store: Store
   readonly random: RandomBytes
+  /** A new root beside this one, for a rotation. */
+  readonly newRoot?: (present: {
+    readonly certificatePem: string
+    readonly privateKeyPem: string
+  }) => Promise<NonNullable<Cluster['rootRotation']>>
 }
 
 export type ObjectKind = 'service' | 'node' | 'task' | 'network' | 'secret' | 'config'
