@@ -4,6 +4,7 @@ import type { Instant, TaskId } from '../lib/index.ts'
 import { isTerminal, type Node, type Task, TaskState } from '../model/index.ts'
 import { type Demand, type FilterName, NodeSet, placeGroup, type TaskToPlace, type TaskUse, type Unplaced } from '../scheduler/index.ts'
 import { Demands } from './demands.ts'
+import { dependencyNames, unmetDependency } from './dependsOn.ts'
 import { isLive, isUnassigned } from './tasks.ts'
 import { type BatchLoop, type Change, type Context, KeyFailure, type View } from './types.ts'
 
@@ -30,6 +31,8 @@ export function scheduling(): BatchLoop {
   let pending = new Map<string, Set<TaskId>>()
   /** Groups that found no node, with the filters that refused: only a change of what those look at wakes them. */
   let blocked = new Map<string, ReadonlySet<FilterName>>()
+  /** Groups that wait for other services, with the names of these. */
+  let waiting = new Map<string, ReadonlySet<string>>()
   let changed = new Set<FilterName>()
   let nextSweepAt: Instant = 0
 
@@ -56,6 +59,7 @@ export function scheduling(): BatchLoop {
     if (group?.size === 0) {
       pending.delete(key)
       blocked.delete(key)
+      waiting.delete(key)
     }
   }
 
@@ -88,6 +92,7 @@ export function scheduling(): BatchLoop {
       demands = new Demands()
       pending = new Map()
       blocked = new Map()
+      waiting = new Map()
       changed = new Set()
       for (const node of view.nodes.values()) nodes.setNode(node)
       for (const task of view.tasks.values()) {
@@ -115,6 +120,7 @@ export function scheduling(): BatchLoop {
       else if (change.table === 'service' && change.after && change.before?.spec.task.placement !== change.after.spec.task.placement) {
         for (const revision of view.specRevisions.byService(change.id)) if (pending.has(revision.id)) yield revision.id
       }
+      if (waiting.size > 0) yield* touchedWaiters(change, view)
       if (changed.size > 0 && blocked.size > 0) yield SWEEP
     },
 
@@ -143,6 +149,35 @@ export function scheduling(): BatchLoop {
     for (const { node } of [...nodes.values()]) if (!view.nodes.get(node.id)) nodes.removeNode(node.id)
   }
 
+  /** Who waits for a service that has changed, or whose tasks have come to another state. */
+  function* touchedWaiters(change: Change, view: View): Iterable<string> {
+    if (change.table === 'service') yield* waiting.keys()
+    if (change.table !== 'task') return
+    const { before, after } = change
+    const isSame = before?.status.state === after?.status.state && before?.servedAt === after?.servedAt
+    const serviceId = (after ?? before)?.serviceId
+    const name = isSame || serviceId === undefined ? undefined : view.services.get(serviceId)?.spec.name
+    if (name !== undefined) for (const [key, names] of waiting) if (names.has(name)) yield key
+  }
+
+  /** Says why the tasks of a group wait for another service. False when the limit left some for next time, undefined when they need not wait. */
+  function hold(ctx: Context, key: string, tasks: readonly Task[]): boolean | undefined {
+    const service = tasks[0]?.serviceId && ctx.tx.services.get(tasks[0].serviceId)
+    const error = service && unmetDependency(ctx.tx, service)
+    if (!error) {
+      waiting.delete(key)
+      return undefined
+    }
+    waiting.set(key, new Set(dependencyNames(service)))
+    for (const task of tasks) {
+      if (task.status.error === error) continue
+      if (ctx.limit.spent) return false
+      ctx.limit.spend()
+      ctx.tx.tasks.update({ ...task, status: { ...task.status, error, reason: 'waits-for-dependency' } })
+    }
+    return true
+  }
+
   function sweep(ctx: Context, keys: Set<string>): void {
     let woken = 0
     for (const [key, filters] of blocked) {
@@ -165,6 +200,8 @@ export function scheduling(): BatchLoop {
     }
     const first = tasks[0]
     if (!first) return true
+    const held = hold(ctx, key, tasks)
+    if (held !== undefined) return held
     const demand = demands.of(ctx.tx, first)
     if (!demand) return true
     tasks.sort((a, b) => a.slot - b.slot || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
