@@ -37,7 +37,7 @@ function mountOf(stack: string, project: Project, volume: ServiceVolume): Mount 
       ...(volume.volume?.subpath ? { Subpath: volume.volume.subpath } : {}),
     }
     if (!declared?.external) {
-      mount.VolumeOptions.Labels = { ...textRecord(volume.volume?.labels), ...stackLabels(stack, declared?.labels) }
+      mount.VolumeOptions.Labels = stackLabels(stack, new Map([...(volume.volume?.labels ?? []), ...(declared?.labels ?? [])]))
       if (declared?.driver || declared?.driver_opts?.size) {
         mount.VolumeOptions.DriverConfig = {
           ...(declared.driver ? { Name: declared.driver } : {}),

@@ -44,7 +44,7 @@ export function scopedName(
 }
 
 export function stackLabels(stack: string, labels: ReadonlyMap<string, string | null> | undefined): Labels {
-  return { ...textRecord(labels), [NAMESPACE_LABEL]: stack }
+  return textRecord(new Map(labels).set(NAMESPACE_LABEL, stack))
 }
 
 /** A dictionary of the file, sorted by key. */
@@ -160,7 +160,7 @@ export function secretReferences(stack: string, project: Project, references: re
 export function configReferences(stack: string, project: Project, references: readonly FileReference[] = []): ConfigReference[] {
   return references
     .map((reference) => ({
-      File: fileTarget(reference, `/${reference.source ?? ''}`),
+      File: fileTarget(reference, reference.source ?? ''),
       ConfigID: '',
       ConfigName: scopedName(stack, reference.source ?? '', project.configs.get(reference.source ?? '')),
     }))

@@ -11,6 +11,7 @@ import type {
   UpdateConfig,
 } from '../../client/index.ts'
 import { NODE_NETWORKS, type Project, type Service } from '../../compose/index.ts'
+import { familiarImage } from '../service/image.ts'
 import { effectiveCapabilities } from '../service/values.ts'
 import { serviceMounts } from './mounts.ts'
 import { compare, configReferences, IMAGE_LABEL, scopedName, secretReferences, stackLabels, textRecord } from './objects.ts'
@@ -59,7 +60,7 @@ function containerSpec(stack: string, project: Project, name: string, service: S
   const credential = service.credential_spec
   const noNewPrivileges = (service.security_opt ?? []).some((option) => option.startsWith('no-new-privileges'))
   return {
-    Image: service.image,
+    Image: familiarImage(service.image ?? ''),
     Labels: stackLabels(stack, service.labels),
     Command: copy(service.entrypoint),
     Args: copy(service.command),
@@ -68,15 +69,10 @@ function containerSpec(stack: string, project: Project, name: string, service: S
     Dir: service.working_dir || undefined,
     User: service.user || undefined,
     Groups: copy(service.group_add),
-    Privileges:
-      credential || noNewPrivileges
-        ? {
-            ...(credential
-              ? { CredentialSpec: { Config: credential.config ?? '', File: credential.file ?? '', Registry: credential.registry ?? '' } }
-              : {}),
-            ...(noNewPrivileges ? { NoNewPrivileges: true } : {}),
-          }
-        : undefined,
+    Privileges: {
+      ...(credential ? { CredentialSpec: { Config: credential.config ?? '', File: credential.file ?? '', Registry: credential.registry ?? '' } } : {}),
+      ...(noNewPrivileges ? { NoNewPrivileges: true } : {}),
+    },
     Init: service.init,
     StopSignal: service.stop_signal || undefined,
     TTY: service.tty || undefined,
