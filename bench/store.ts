@@ -152,7 +152,14 @@ async function serve(folder: string): Promise<void> {
   const journal = await openLmdbJournal(folder)
   const store = await createStore({ clock: realClock, journal, log: silentLogger })
   step('store loaded')
-  const dispatcher = createDispatcher({ store, clock: realClock, random: realRandom, logger: silentLogger, self: () => undefined })
+  const dispatcher = createDispatcher({
+    store,
+    clock: realClock,
+    random: realRandom,
+    logger: silentLogger,
+    limits: { startGraceFactor: 1_000 },
+    self: () => undefined,
+  })
   dispatcher.start()
   step('dispatcher started')
   const runner = createRunner({ store, clock: realClock, random: realRandom, log: silentLogger })
