@@ -18,6 +18,7 @@ import { logRoutes } from './routes/logs.ts'
 import { networkRoutes } from './routes/networks.ts'
 import { nodeRoutes } from './routes/nodes.ts'
 import { reachRoutes, reachUpgrade } from './routes/reach.ts'
+import { addClusterAuth, registryRoutes } from './routes/registries.ts'
 import { secretRoutes } from './routes/secrets.ts'
 import { serviceRoutes } from './routes/services.ts'
 import { swarmRoutes } from './routes/swarm.ts'
@@ -59,6 +60,7 @@ export function createApi(deps: ApiDeps): Api {
     ...taskRoutes(app),
     ...reachRoutes(app),
     ...secretRoutes(app),
+    ...registryRoutes(app),
     ...networkRoutes(app),
     ...eventRoutes(app),
     ...containerRoutes(app),
@@ -73,6 +75,7 @@ export function createApi(deps: ApiDeps): Api {
     if (permission === 'read-only' && !mayRead(req.method ?? '', path)) throw readOnlyRefusal()
     if (version) requireSupportedVersion(version, await knownFacts(app))
     const match = route(router, req.method ?? 'GET', path)
+    if (!match) addClusterAuth(app, req, path)
     if (!match) return forward(engine, deps.log, req, res)
     if (res.destroyed) return // the client has gone while we asked the engine
     const gone = new AbortController()

@@ -20,6 +20,11 @@ const ENTRIES: Readonly<Record<string, Entry>> = {
   task: { short: 'Manage Swarm tasks', group: 'swarm', load: async () => (await import('./task/index.ts')).task },
   secret: { short: 'Manage Swarm secrets', group: 'swarm', load: async () => (await import('./object/index.ts')).secret },
   config: { short: 'Manage Swarm configs', group: 'swarm', load: async () => (await import('./object/index.ts')).config },
+  registry: {
+    short: 'Manage registry credentials of the cluster',
+    group: 'swarm',
+    load: async () => (await import('./registry/index.ts')).registry,
+  },
   network: { short: 'Manage networks', group: 'other', load: async () => (await import('./network/index.ts')).network },
   ps: { short: 'List containers of this node', group: 'other', load: async () => (await import('./system/ps.ts')).ps },
   info: { short: 'Display system-wide information', group: 'other', load: async () => (await import('./system/info.ts')).info },

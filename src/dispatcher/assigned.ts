@@ -11,6 +11,7 @@ import {
   isTerminal,
   type Labels,
   type Network,
+  registryAuthFor,
   type Secret,
   type Task,
   type TaskSpec,
@@ -77,7 +78,7 @@ export function assignedTask(view: View, task: Task, nodeId: NodeId): Assignable
       slot: task.slot,
       nodeId,
       specVersion: task.specVersion,
-      spec: logDriver === spec.logDriver ? spec : { ...spec, logDriver },
+      spec: withRegistryAuth(view, logDriver === spec.logDriver ? spec : { ...spec, logDriver }),
       desiredState: desiredToSend(task),
       knownState: task.status.state,
       attachments: task.attachments.flatMap(({ networkId, addresses, aliases }) => {
@@ -91,6 +92,14 @@ export function assignedTask(view: View, task: Task, nodeId: NodeId): Assignable
     },
     endpoint: service?.endpoint && { mode: service.endpoint.spec.mode ?? 'vip', vips: service.endpoint.vips },
   }
+}
+
+/** The credentials of the task's own spec count; without any, those that the cluster keeps for the image's registry. */
+function withRegistryAuth(view: View, spec: TaskSpec): TaskSpec {
+  const { container } = spec
+  if (!container || container.registryAuth) return spec
+  const registryAuth = registryAuthFor(view.cluster?.registries, container.image)
+  return registryAuth === undefined ? spec : { ...spec, container: { ...container, registryAuth } }
 }
 
 export function assignedNetwork(network: Network): AssignedNetwork {

@@ -22,6 +22,8 @@ type Changes = {
 /** Every operation that changes something: those are the leader's. */
 const CHANGES: Readonly<Record<Changes, true>> = {
   updateCluster: true,
+  setRegistry: true,
+  removeRegistry: true,
   updateNode: true,
   removeNode: true,
   createService: true,

@@ -1,6 +1,7 @@
 // The objects of the store. All are immutable; a change makes a new object.
 import type { ClusterId, ConfigId, Instant, NetworkId, NodeId, SecretId, ServiceId, TaskId } from '../lib/index.ts'
 import type { ContentVersion } from './content.ts'
+import type { RegistryCredentials } from './registry.ts'
 import type {
   Annotations,
   Driver,
@@ -54,6 +55,8 @@ export interface Cluster extends Meta {
   /** Gossip and ipsec keys for stock engines; see wire-protocol 6.1. */
   readonly networkKeys: readonly { readonly subsystem: string; readonly key: string; readonly lamportTime: number }[]
   readonly unlockKey?: string
+  /** Of private registries, for every task that brings none of its own. */
+  readonly registries?: RegistryCredentials
   /** The root that takes over when every node has a certificate of it. Signed by the present root as well, so that all trust it meanwhile. */
   readonly rootRotation?: { readonly certificatePem: string; readonly privateKeyPem: string; readonly crossSignedPem: string } | undefined
   /** The present root signed by the one before: for members of the managers' group that were started under that. */

@@ -4,6 +4,7 @@ import type { ControlDeps } from './context.ts'
 import { networkControl } from './networks.ts'
 import { nodeControl } from './nodes.ts'
 import { configControl, secretControl } from './objects.ts'
+import { registryControl } from './registries.ts'
 import { serviceControl } from './services.ts'
 import { taskControl } from './tasks.ts'
 import type { Control } from './types.ts'
@@ -11,6 +12,7 @@ import type { Control } from './types.ts'
 export function createControl(deps: ControlDeps): Control {
   return {
     ...clusterControl(deps),
+    ...registryControl(deps),
     ...nodeControl(deps),
     ...serviceControl(deps),
     ...taskControl(deps),

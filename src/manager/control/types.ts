@@ -65,6 +65,10 @@ export interface Control {
   cluster(): Cluster
   updateCluster(version: number, spec: ClusterSpec, options?: UpdateClusterOptions): Promise<Cluster>
 
+  /** Keeps credentials (an X-Registry-Auth value) for a registry; answers its host. */
+  setRegistry(server: string, auth: string): Promise<string>
+  removeRegistry(server: string): Promise<string>
+
   node(text: string): Node
   updateNode(text: string, version: number, spec: NodeSpecChange, options?: UpdateNodeOptions): Promise<Node>
   removeNode(text: string, options: { readonly force: boolean }): Promise<NodeId>
