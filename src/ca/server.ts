@@ -92,7 +92,8 @@ async function join(deps: CaDeps, peer: RpcPeer, request: IssueNodeCertificateRe
     // The token may have been rotated while we were signing.
     roleOfToken(theCluster({ view: () => tx }), request.token)
     const agent = peer.ownAgent ? 'shoal' : 'stock'
-    tx.nodes.create(newNode(tx.nodes, { id: nodeId, role, availability, address: peer.address, agent, csrPem, certificatePem }))
+    const node = newNode(tx.nodes, { id: nodeId, role, availability, address: peer.address, agent, csrPem, certificatePem })
+    tx.nodes.create({ ...node, specIndex: tx.seq })
   })
   deps.logger.info('node joined', { node: nodeId, role, address: peer.address, agent: peer.ownAgent ? 'shoal' : 'stock' })
   return nodeId

@@ -113,6 +113,8 @@ export interface Node extends Meta {
   readonly dataPlane: { readonly on: boolean; readonly reason: string }
   /** When it was last seen alive before it went down. */
   readonly downSince?: Instant
+  /** Commit that changed the spec last: what the node says of itself meanwhile must not make a person's change `out of sequence`. */
+  readonly specIndex?: number
   /** Since when it is being drained, and how long its tasks may stay until successors serve (0 = not at all); undefined = what labels say. */
   readonly drain?: { readonly since: Instant; readonly deadlineMs?: number }
 }

@@ -228,7 +228,7 @@ class LocalSwarmNode implements SwarmNode {
               csrPem,
               certificatePem,
             })
-            tx.nodes.create({ ...node, managerStatus: { leader: true, reachability: 'reachable', address: hostPort(advertise) } })
+            tx.nodes.create({ ...node, specIndex: tx.seq, managerStatus: { leader: true, reachability: 'reachable', address: hostPort(advertise) } })
           })
         } finally {
           await store.close()

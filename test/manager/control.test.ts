@@ -204,9 +204,16 @@ test('nodes: live ones and managers stay, the last manager is not demoted, down 
   assert.equal(promoted.spec.desiredRole, 'manager')
   await refuses(
     control.updateNode('m1', manager.version, change),
+    'attempting to demote the last manager of the swarm',
+  )
+  await store.transact((tx) =>
+    tx.nodes.update({ ...tx.nodes.get(promoted.id)!, managerStatus: { leader: false, reachability: 'unreachable', address: '10.0.0.2:2377' } }),
+  )
+  await refuses(
+    control.updateNode('m1', control.node('m1').version, change),
     /of the 1 managers left 0 would be reachable, and 1 are needed: this would result in a loss of quorum$/,
   )
-  const worker = await control.updateNode('w1', promoted.version, change)
+  const worker = await control.updateNode('w1', control.node('w1').version, change)
   await control.updateNode('w1', worker.version, { ...change, labels: { zone: 'a' }, availability: 'drain' })
   assert.deepEqual([control.node('w1').spec.labels.zone, control.node('w1').spec.availability], ['a', 'drain'])
   const since = control.node('w1').drain?.since

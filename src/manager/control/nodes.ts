@@ -13,7 +13,8 @@ export function nodeControl({ store }: ControlDeps): NodeControl {
     updateNode: (text, version, change, options = {}) =>
       store.transact((tx) => {
         const node = find('node', tx.nodes, text)
-        requireVersion(node, version)
+        // what changed beside the spec since the caller has read it is none of his business
+        if (node.specIndex === undefined || version < node.specIndex || version > node.version) requireVersion(node, version)
         requireRoleAllowed(tx, node, change)
         const { name, labels, desiredRole, availability } = change
         validateDrainDeadline(labels)
@@ -22,6 +23,7 @@ export function nodeControl({ store }: ControlDeps): NodeControl {
         return tx.nodes.update({
           ...rest,
           spec: { ...node.spec, name, labels, desiredRole, availability },
+          specIndex: tx.seq,
           ...(drain ? { drain } : {}),
         })
       }),
@@ -76,6 +78,7 @@ function requireRoleAllowed(view: View, node: Node, change: NodeSpecChange): voi
 function requireQuorumWithout(managers: readonly Node[], node: Node): void {
   if (!node.managerStatus) return // it takes no part in the group
   const rest = managers.filter(({ id, managerStatus }) => id !== node.id && managerStatus !== undefined)
+  if (rest.length === 0) throw precondition('attempting to demote the last manager of the swarm')
   const reachable = rest.filter(({ managerStatus }) => managerStatus?.reachability === 'reachable').length
   const needed = Math.floor(rest.length / 2) + 1
   if (reachable >= needed) return
