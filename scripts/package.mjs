@@ -14,6 +14,21 @@ const arch = { x64: 'amd64', arm64: 'arm64' }[process.arch]
 if (!arch) fail(`no packages are made for ${process.arch}`)
 const PREFIX = 'usr/lib/shoal'
 
+const POSTINST = `if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+  systemctl enable shoald >/dev/null 2>&1 || true
+  systemctl restart shoald || echo "shoald did not start: see journalctl -u shoald" >&2
+fi
+`
+const PRERM = `if [ "$1" = remove ] && [ -d /run/systemd/system ]; then systemctl disable --now shoald >/dev/null 2>&1 || true; fi
+`
+// Containers of the swarm belong to it: who removes Shoal for good leaves the swarm first.
+const POSTRM = `[ -d /run/systemd/system ] && systemctl daemon-reload || true
+if [ "$1" = purge ]; then rm -rf /var/lib/shoal /run/shoal /var/cache/shoal /etc/default/shoald; fi
+# what runs have put beside the packaged files (compile caches); never in an upgrade, whose new files are there already
+case "$1" in remove|purge) rm -rf /${PREFIX} ;; esac
+`
+
 run(process.execPath, [path.join(root, 'scripts/build.mjs'), '--quiet'])
 const name = `shoal-${version}-linux-${arch}`
 const stage = path.join(out, '.stage')
@@ -194,20 +209,6 @@ else
 fi
 `
 }
-
-const POSTINST = `if [ -d /run/systemd/system ]; then
-  systemctl daemon-reload
-  systemctl enable shoald >/dev/null 2>&1 || true
-  systemctl restart shoald || echo "shoald did not start: see journalctl -u shoald" >&2
-fi
-`
-const PRERM = `if [ "$1" = remove ] && [ -d /run/systemd/system ]; then systemctl disable --now shoald >/dev/null 2>&1 || true; fi
-`
-// Containers of the swarm belong to it: who removes Shoal for good leaves the swarm first.
-const POSTRM = `[ -d /run/systemd/system ] && systemctl daemon-reload || true
-if [ "$1" = purge ]; then rm -rf /var/lib/shoal /run/shoal /var/cache/shoal /etc/default/shoald; fi
-rm -rf /${PREFIX}
-`
 
 function sizeOf(target) {
   const stat = statSync(target, { throwIfNoEntry: false })
