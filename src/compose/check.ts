@@ -91,7 +91,7 @@ function checkNetworks(project: Tree, path: string, tree: Tree, problems: Proble
       mode.at,
       `${path}.network_mode`,
       `${JSON.stringify(textOf(mode))} cannot work in a swarm`,
-      'Use networks, or host or none',
+      'Use networks, host or bridge',
     )
   }
   for (const [name, { at, value }] of childEntries(tree, 'networks')) {

@@ -76,4 +76,4 @@ export const ATTACHMENT_LIMITS: Readonly<Record<string, Limit>> = {
 }
 
 /** Values of network_mode that a service can have: networks that every node has by itself. */
-export const NODE_NETWORKS: ReadonlySet<string> = new Set(['host', 'none', 'bridge'])
+export const NODE_NETWORKS: ReadonlySet<string> = new Set(['host', 'bridge'])

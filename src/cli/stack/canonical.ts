@@ -28,7 +28,10 @@ export function canonical(value: Json, key = ''): Json {
     const entries = Object.entries(value)
       .map(
         ([name, each]) =>
-          [name, USER_MAPS.has(key) ? String(each ?? '') : canonical(each, name === 'Delay' && key !== 'RestartPolicy' ? 'delay' : name)] as const,
+          [
+            name,
+            USER_MAPS.has(key) ? String(each ?? '') : canonical(each, name === 'Delay' && key !== 'RestartPolicy' ? 'delay' : name),
+          ] as const,
       )
       .filter(([, each]) => each !== undefined)
       .sort(([a], [b]) => (a < b ? -1 : 1))

@@ -85,7 +85,8 @@ export function networkDifferences(current: Network, wanted: NetworkBody): Diffe
       IPRange,
       Gateway,
     }))
-  const wantedSubnets = subnets(wanted)
+  // A network that has no addresses yet shows no subnets.
+  const wantedSubnets = subnets(current).length > 0 ? subnets(wanted) : []
   const currentSubnets = subnets(current).map((config, i) =>
     Object.fromEntries(Object.entries(config).filter(([key]) => wantedSubnets[i]?.[key] !== undefined)),
   )

@@ -70,7 +70,9 @@ function containerSpec(stack: string, project: Project, name: string, service: S
     User: service.user || undefined,
     Groups: copy(service.group_add),
     Privileges: {
-      ...(credential ? { CredentialSpec: { Config: credential.config ?? '', File: credential.file ?? '', Registry: credential.registry ?? '' } } : {}),
+      ...(credential
+        ? { CredentialSpec: { Config: credential.config ?? '', File: credential.file ?? '', Registry: credential.registry ?? '' } }
+        : {}),
       ...(noNewPrivileges ? { NoNewPrivileges: true } : {}),
     },
     Init: service.init,

@@ -69,6 +69,11 @@ export async function referencedIds(client: ApiClient, wanted: Wanted): Promise<
     secrets: new Map(secrets.map(({ ID, Spec }) => [Spec.Name, ID])),
     configs: new Map(configs.map(({ ID, Spec }) => [Spec.Name, ID])),
   }
+  // Lists do not show the networks that every node has by itself.
+  for (const name of NODE_NETWORKS) {
+    const isUsed = tasks.some(({ Networks }) => Networks?.some(({ Target }) => Target === name))
+    if (isUsed) ids.networks.set(name, (await client.network(name, { scope: 'swarm' })).Id)
+  }
   for (const name of wanted.externalNetworks) {
     if (NODE_NETWORKS.has(name) || ids.networks.has(name)) continue
     const local = networks.find((network) => network.Name === name)

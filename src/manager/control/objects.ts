@@ -1,4 +1,5 @@
 // Secrets and configs: for Docker's clients immutable but for their labels, for ours with content that changes; not removed while a service uses them.
+import { isDeepStrictEqual } from 'node:util'
 import { type ConfigId, newId, type SecretId, ShoalError } from '../../lib/index.ts'
 import {
   CONTENT_POLICY_LABEL,
@@ -35,7 +36,10 @@ export function secretControl({ store, random }: ControlDeps): SecretControl {
         requireVersion(secret, version)
         requireOnlyLabels(secret.spec, spec)
         validateContentLabels(spec.labels)
-        return tx.secrets.update({ ...secret, spec: { ...secret.spec, labels: spec.labels } })
+        // A stack that is deployed again says the same again: that is no change.
+        return isDeepStrictEqual(secret.spec.labels, spec.labels)
+          ? secret
+          : tx.secrets.update({ ...secret, spec: { ...secret.spec, labels: spec.labels } })
       }),
     updateSecretContent: (text, version, change) =>
       store.transact((tx) => {
@@ -69,7 +73,9 @@ export function configControl({ store, random }: ControlDeps): ConfigControl {
         requireVersion(config, version)
         requireOnlyLabels(config.spec, spec)
         validateContentLabels(spec.labels)
-        return tx.configs.update({ ...config, spec: { ...config.spec, labels: spec.labels } })
+        return isDeepStrictEqual(config.spec.labels, spec.labels)
+          ? config
+          : tx.configs.update({ ...config, spec: { ...config.spec, labels: spec.labels } })
       }),
     updateConfigContent: (text, version, change) =>
       store.transact((tx) => {
