@@ -62,6 +62,8 @@ export class MeshState {
   /** The last commits that changed anything, oldest first; complete for what came after `#recentFloor`. */
   readonly #recent: { readonly version: number; readonly keys: readonly MeshKey[] }[] = []
   #recentFloor = 0
+  /** Of the present version: after a change of leader all nodes ask for it. */
+  #snapshot: MeshUpdate | undefined
   /** Differences to the present version by their base: all nodes that are equally far get the same message. */
   readonly #deltas = new Map<number, MeshUpdate>()
 
@@ -96,13 +98,15 @@ export class MeshState {
     for (const change of changes) for (const key of keysOf(change, view)) concerned.add(key)
     const keys = [...concerned].filter((key) => this.#set(key, view))
     this.#deltas.clear()
+    this.#snapshot = undefined
     if (keys.length > 0) this.#recent.push({ version: seq, keys })
     if (this.#recent.length > RECENT_COMMITS) this.#recentFloor = this.#recent.shift()!.version
     return keys
   }
 
   snapshot(): MeshUpdate {
-    return this.#update(true, 0, this.#entries.keys())
+    this.#snapshot ??= this.#update(true, 0, this.#entries.keys())
+    return this.#snapshot
   }
 
   /** What leads from version `base` to the present one; a snapshot when that is not known any more. */

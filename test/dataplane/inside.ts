@@ -90,6 +90,7 @@ const operations: Record<string, (args: never) => unknown> = {
   load,
   hold,
   poke,
+  roundTrips,
 }
 
 /** A name server of the world outside: every name is 203.0.113.7. */
@@ -270,3 +271,26 @@ for await (const line of createInterface({ input: process.stdin })) {
     )
 }
 process.exit(0)
+
+/** Round trips on one open connection: the median and the tenth percentile, in microseconds. */
+function roundTrips({ host, port, count }: Target & { readonly count: number }): Promise<{ readonly p50: number; readonly p10: number }> {
+  return new Promise((resolve, reject) => {
+    const times: number[] = []
+    const socket = connect({ host, port, noDelay: true })
+    let began = 0n
+    const ask = () => {
+      began = process.hrtime.bigint()
+      socket.write('ping')
+    }
+    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error(`no answer from ${host}:${port}`)))
+    socket.on('error', reject)
+    socket.on('connect', ask)
+    socket.on('data', () => {
+      times.push(Number(process.hrtime.bigint() - began) / 1_000)
+      if (times.length < count) return ask()
+      socket.destroy()
+      times.sort((a, b) => a - b)
+      resolve({ p50: times[count >> 1]!, p10: times[Math.floor(count / 10)]! })
+    })
+  })
+}

@@ -91,3 +91,16 @@ test('draining nodes and giving them back loses no connection', { timeout: 60_00
     }
   }),
 )
+
+test('the doctor finds nothing wrong on any node, and changes of the mesh are everywhere soon', { timeout: 60_000 }, async () => {
+  for (const machine of MACHINES) {
+    const { code, stdout } = await cluster.ssh(machine, 'shoal', 'doctor')
+    assert.equal(code, 0, stdout)
+    assert.match(stdout, /can be reached/)
+  }
+  const metrics = await cluster.ok('mgr1', 'curl', '-s', '--unix-socket', '/run/shoal/shoal.sock', 'http://shoal/metrics')
+  const figures = metrics.split('\n').filter((line) => line.startsWith('shoal_mesh_acknowledge'))
+  console.log(figures.join('\n'))
+  const p99 = Number(/quantile="0.99"} (\S+)/.exec(metrics)?.[1])
+  assert.ok(p99 < 5, `p99 of a change of the mesh until all nodes have it: ${p99} s`) // the target of 0.2 s is for a machine with nothing else to do
+})
