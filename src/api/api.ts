@@ -14,6 +14,7 @@ import { type Match, Router } from './http/router.ts'
 import type { ApiVersion } from './json/gates.ts'
 import { containerRoutes } from './routes/containers.ts'
 import { eventRoutes } from './routes/events.ts'
+import { explainRoutes } from './routes/explain.ts'
 import { logRoutes } from './routes/logs.ts'
 import { networkRoutes } from './routes/networks.ts'
 import { nodeRoutes } from './routes/nodes.ts'
@@ -58,6 +59,7 @@ export function createApi(deps: ApiDeps): Api {
     ...serviceRoutes(app),
     ...logRoutes(app),
     ...taskRoutes(app),
+    ...explainRoutes(app),
     ...reachRoutes(app),
     ...secretRoutes(app),
     ...registryRoutes(app),

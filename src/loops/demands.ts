@@ -1,6 +1,6 @@
 // What groups of tasks ask of a node, worked out from the store and kept as long as it is the same.
 
-import type { Placement, Service, SpecRevision, Task } from '../model/index.ts'
+import { networksOf, type Placement, type Service, type SpecRevision, type Task } from '../model/index.ts'
 import { type Demand, demandOf } from '../scheduler/index.ts'
 import type { View } from './types.ts'
 
@@ -26,10 +26,22 @@ export class Demands {
       task: revision.task,
       placement,
       ports: revision.endpoint?.ports ?? [],
-      plane: planeOf(view, task, revision),
+      plane: planeOf(view, task.attachments, revision.task.networks ?? []),
     })
     this.#known.set(key, { revision, placement, demand })
     return demand
+  }
+
+  /** What tasks of the service's present spec ask, whether there are any or not. */
+  ofService(view: View, service: Service): Demand {
+    return demandOf({
+      serviceId: service.id,
+      specVersion: service.specVersion,
+      task: service.spec.task,
+      placement: service.spec.task.placement,
+      ports: service.spec.endpoint?.ports ?? [],
+      plane: planeOf(view, [], networksOf(service.spec)),
+    })
   }
 
   forget(serviceId: string, specVersion: number): void {
@@ -52,11 +64,8 @@ function placementOf(service: Service | undefined, revision: SpecRevision): Plac
 }
 
 /** Networks of nodes themselves (host, bridge) need no data plane; the ingress network is ours. */
-function planeOf(view: View, task: Task, revision: SpecRevision): Demand['plane'] {
-  const ids = new Set([
-    ...(revision.task.networks ?? []).map(({ target }) => target),
-    ...task.attachments.map(({ networkId }) => networkId),
-  ])
+function planeOf(view: View, attachments: Task['attachments'], networks: ReturnType<typeof networksOf>): Demand['plane'] {
+  const ids = new Set([...networks.map(({ target }) => target), ...attachments.map(({ networkId }) => networkId)])
   let plane: Demand['plane'] = 'none'
   for (const id of ids) {
     const network = view.networks.get(id)

@@ -27,6 +27,7 @@ const CHANGES: Readonly<Record<Changes, true>> = {
   updateNode: true,
   removeNode: true,
   createService: true,
+  planService: true,
   updateService: true,
   removeService: true,
   removeTask: true,

@@ -38,7 +38,7 @@ export function countRefusal(refusals: Refusals, filter: FilterName): void {
   refusals.set(filter, (refusals.get(filter) ?? 0) + 1)
 }
 
-function hasPlugins(info: NodeInfo, demand: Demand): boolean {
+export function hasPlugins(info: NodeInfo, demand: Demand): boolean {
   const plugins = info.node.description?.plugins ?? []
   return demand.plugins.every(({ type, name }) => {
     // Engines that report no log drivers at all are older than the report (as in SwarmKit).
@@ -54,7 +54,7 @@ function fitsPlatform(info: NodeInfo, demand: Demand): boolean {
   )
 }
 
-function servesPlane(info: NodeInfo, demand: Demand): boolean {
+export function servesPlane(info: NodeInfo, demand: Demand): boolean {
   if (demand.plane === 'swarm') return info.node.agent === 'stock'
   return info.node.agent === 'shoal' && info.node.dataPlane.on
 }

@@ -77,6 +77,11 @@ export class NodeInfo {
     })
   }
 
+  /** Free pieces of one kind. */
+  freeGeneric(kind: string): number {
+    return this.#freeGeneric(kind).count
+  }
+
   #freeGeneric(kind: string): { count: number; named: string[] } {
     const used = this.genericUsed.get(kind)
     let discrete = 0

@@ -3,6 +3,7 @@ import { type Command, type Noun, SOME_ARGS } from '../command.ts'
 import { forEachArgument } from '../each.ts'
 import { taskExec } from '../task/exec.ts'
 import { serviceCreate } from './create.ts'
+import { serviceExplain } from './explain.ts'
 import { serviceInspect } from './inspect.ts'
 import { serviceLogs } from './logs.ts'
 import { serviceLs } from './ls.ts'
@@ -30,6 +31,7 @@ export const service: Noun = {
   commands: [
     serviceCreate,
     { ...taskExec, usage: '[OPTIONS] SERVICE[.SLOT] COMMAND [ARG...]' },
+    serviceExplain,
     serviceInspect,
     serviceLogs,
     serviceLs,

@@ -1,22 +1,26 @@
 // `service update` and `service rollback`.
 import type { Service, ServiceSpec } from '../../client/index.ts'
 import { type Command, type Context, ONE_ARG } from '../command.ts'
-import { DETACH, QUIET_PROGRESS } from '../flags/index.ts'
+import { DETACH, type FlagDef, QUIET_PROGRESS } from '../flags/index.ts'
 import { ExitError } from '../io.ts'
 import { changedServiceSpec } from './change.ts'
+import { PLAN_FLAG, showPlan } from './explain.ts'
 import { UPDATE_FLAGS } from './flags.ts'
 import { pinImage, registryAuth } from './image.ts'
 import { followOrExplain } from './progress/index.ts'
+
+const VERSION: FlagDef = { name: 'version', kind: 'string', help: 'Update only this version of the service (--plan tells it)' }
 
 export const serviceUpdate: Command = {
   name: 'update',
   usage: '[OPTIONS] SERVICE',
   short: 'Update a service',
-  flags: UPDATE_FLAGS,
+  flags: [...UPDATE_FLAGS, PLAN_FLAG, VERSION],
   args: ONE_ARG,
   async run(context) {
     const { flags } = context
     if (flags.bool('rollback')) {
+      if (flags.bool('plan')) throw new ExitError(1, '--plan may not be combined with --rollback')
       const others = UPDATE_FLAGS.some(({ name }) => flags.has(name) && !['rollback', 'detach', 'quiet'].includes(name))
       if (others) throw new ExitError(1, 'other flags may not be combined with --rollback')
       return rollBack(context, 'spec')
@@ -41,9 +45,26 @@ async function update(context: Context): Promise<number> {
   const image = spec.TaskTemplate.ContainerSpec?.Image ?? ''
   const auth = flags.bool('with-registry-auth') ? await registryAuth(io, image) : undefined
   if (flags.has('image') && !flags.bool('no-resolve-image')) await pinImage(client, io, spec.TaskTemplate, auth)
-  const query = { version: service.Version.Index, registryAuthFrom: flags.bool('with-registry-auth') ? undefined : ('spec' as const) }
+  if (flags.bool('plan')) {
+    io.stdout.write(await showPlan(client, spec, service.ID))
+    return 0
+  }
+  const query = {
+    version: wantedVersion(flags.string('version'), service),
+    registryAuthFrom: flags.bool('with-registry-auth') ? undefined : ('spec' as const),
+  }
   const { Warnings } = await client.updateService(service.ID, query, spec, auth ? { 'X-Registry-Auth': auth } : {})
   return finish(context, service, Warnings ?? [], args[0] as string)
+}
+
+/** A plan is carried out on the service that it was made for, or not at all. */
+function wantedVersion(text: string | undefined, service: Service): number {
+  const present = service.Version.Index
+  if (text === undefined || Number(text) === present) return present
+  throw new ExitError(
+    1,
+    `service ${service.Spec.Name} has changed since: it is at version ${present}, not ${text}. Run the command with --plan again.`,
+  )
 }
 
 async function rollBack(context: Context, registryAuthFrom?: 'spec'): Promise<number> {

@@ -2,6 +2,7 @@
 import { type Noun, SOME_ARGS } from '../command.ts'
 import { INSPECT_FORMAT } from '../flags/index.ts'
 import { inspectAll } from '../format/index.ts'
+import { taskExplain } from '../service/explain.ts'
 import { serviceLogs } from '../service/logs.ts'
 import { taskCp } from './cp.ts'
 import { taskExec } from './exec.ts'
@@ -14,6 +15,7 @@ export const task: Noun = {
   commands: [
     taskCp,
     taskExec,
+    taskExplain,
     { ...serviceLogs, usage: '[OPTIONS] TASK|SERVICE[.SLOT]', short: 'Fetch the logs of a task' },
     taskPortForward,
     taskStats,

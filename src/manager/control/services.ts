@@ -1,5 +1,6 @@
 // Create, update, roll back and remove services.
 import { type Instant, newId, type ServiceId, ShoalError } from '../../lib/index.ts'
+import { planChange, type ServicePlan } from '../../loops/index.ts'
 import {
   MANUAL_ROLLBACK_MESSAGE,
   rolledBack,
@@ -15,7 +16,7 @@ import { checkPorts } from './ports.ts'
 import { checkReferences, resolveNetworks } from './references.ts'
 import type { Control, CreateServiceOptions, UpdateServiceOptions } from './types.ts'
 
-type ServiceControl = Pick<Control, 'service' | 'createService' | 'updateService' | 'removeService'>
+type ServiceControl = Pick<Control, 'service' | 'createService' | 'updateService' | 'planService' | 'removeService'>
 
 export function serviceControl({ store, random }: ControlDeps): ServiceControl {
   return {
@@ -32,6 +33,19 @@ export function serviceControl({ store, random }: ControlDeps): ServiceControl {
         return update(tx, service, spec, options)
       })
     },
+    async planService(spec, text) {
+      try {
+        await store.transact((tx) => {
+          const before = text === undefined ? undefined : find('service', tx.services, text)
+          const after = before ? update(tx, before, spec, {}) : create(tx, newId<ServiceId>(random), spec, {})
+          throw new Planned(planChange(tx, before, after, tx.now))
+        })
+      } catch (error) {
+        if (error instanceof Planned) return error.plan
+        throw error
+      }
+      throw new ShoalError('internal', 'a plan always ends before it is carried out')
+    },
     removeService(text) {
       return store.transact((tx) => {
         const { id } = find('service', tx.services, text)
@@ -41,6 +55,16 @@ export function serviceControl({ store, random }: ControlDeps): ServiceControl {
         return id
       })
     },
+  }
+}
+
+/** Undoes the transaction in which the change was tried out, and carries what it would do. */
+class Planned extends Error {
+  readonly plan: ServicePlan
+
+  constructor(plan: ServicePlan) {
+    super('planned')
+    this.plan = plan
   }
 }
 

@@ -1,5 +1,6 @@
 // What can be asked of a leading manager: look-ups and changes of the cluster's objects, with Swarm's rules and texts.
 import type { ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId } from '../../lib/index.ts'
+import type { ServicePlan } from '../../loops/index.ts'
 import type {
   Annotations,
   Availability,
@@ -76,6 +77,8 @@ export interface Control {
   service(text: string): Service
   createService(spec: ServiceSpec, options?: CreateServiceOptions): Promise<Service>
   updateService(text: string, version: number, spec: ServiceSpec | undefined, options?: UpdateServiceOptions): Promise<Service>
+  /** What creating a service, or (with `text`) updating it to this spec would do. Nothing is changed; refuses what the change itself would refuse. */
+  planService(spec: ServiceSpec, text?: string): Promise<ServicePlan>
   removeService(text: string): Promise<ServiceId>
 
   task(text: string): Task
