@@ -26,6 +26,11 @@ const ENTRIES: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./registry/index.ts')).registry,
   },
   network: { short: 'Manage networks', group: 'other', load: async () => (await import('./network/index.ts')).network },
+  import: {
+    short: 'Write a running Docker Swarm as a stack file',
+    group: 'other',
+    load: async () => (await import('./import/index.ts')).importSwarm,
+  },
   ps: { short: 'List containers of this node', group: 'other', load: async () => (await import('./system/ps.ts')).ps },
   info: { short: 'Display system-wide information', group: 'other', load: async () => (await import('./system/info.ts')).info },
   doctor: {

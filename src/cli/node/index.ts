@@ -1,6 +1,7 @@
 // `shoal node`: the computers of the swarm.
 import { type Command, type Noun, SOME_ARGS } from '../command.ts'
 import { forEachArgument } from '../each.ts'
+import { nodeAdd } from './add.ts'
 import { nodeInspect } from './inspect.ts'
 import { nodeLs } from './ls.ts'
 import { nodePs } from './ps.ts'
@@ -24,5 +25,5 @@ const nodeRm: Command = {
 export const node: Noun = {
   name: 'node',
   short: 'Manage Swarm nodes',
-  commands: [nodeDemote, nodeInspect, nodeLs, nodePromote, nodePs, nodeRm, nodeUpdate],
+  commands: [nodeAdd, nodeDemote, nodeInspect, nodeLs, nodePromote, nodePs, nodeRm, nodeUpdate],
 }

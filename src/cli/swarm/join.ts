@@ -102,16 +102,22 @@ export const swarmJoin: Command = {
   name: 'join',
   usage: '[OPTIONS] HOST:PORT',
   short: 'Join a swarm as a node and/or manager',
-  flags: [...ADDRESS_FLAGS, { name: 'token', kind: 'string', help: 'Token for entry into the swarm' }],
+  flags: [...ADDRESS_FLAGS, { name: 'token', kind: 'string', help: 'Token for entry into the swarm; "-" reads it from stdin' }],
   args: ONE_ARG,
   async run({ io, client, flags, args }) {
+    const token = flags.string('token') ?? ''
     await client.request('POST', '/swarm/join', {
       body: {
         ListenAddr: flags.string('listen-addr') ?? DEFAULT_LISTEN_ADDRESS,
         AdvertiseAddr: flags.string('advertise-addr') ?? '',
         DataPathAddr: flags.string('data-path-addr') ?? '',
         RemoteAddrs: [args[0]],
-        JoinToken: flags.string('token') ?? '',
+        JoinToken:
+          token === '-'
+            ? Buffer.from(await io.readStdin())
+                .toString('utf8')
+                .trim()
+            : token,
         Availability: availability(flags.string('availability')),
       },
     })
