@@ -198,7 +198,7 @@ function configOf({ Spec }: Config): [string, Yaml] {
     // dollars would be taken for variables
     {
       name: Spec.Name,
-      content: content.replaceAll('$', '$$$$'),
+      content,
       template_driver: Spec.Templating?.Name,
       labels: withoutStack(Spec.Labels),
     },
@@ -226,7 +226,8 @@ function cpus(nano: number | undefined): string | undefined {
 /** Without what says nothing: undefined, empty lists, empty maps. Networks of a service may be empty maps: there they mean "with no options". */
 function clean(value: unknown, key = ''): unknown {
   if (Array.isArray(value)) return value.length > 0 ? value.map((item) => clean(item)) : undefined
-  if (typeof value === 'string') return value === '' ? undefined : value
+  // dollars would be taken for variables
+  if (typeof value === 'string') return value === '' ? undefined : value.replaceAll('$', '$$$$')
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).flatMap(([name, item]) => {
     const cleaned = clean(item, name)

@@ -42,12 +42,12 @@ export const nodeAdd: Command = {
     else await install(io, remote, flags.string('package'))
     say(io, 'waiting for shoald')
     await remote(
-      `for i in $(seq 1 60); do shoal version >/dev/null 2>&1 && exit 0; sleep 0.5; done; echo "shoald does not answer there; see journalctl -u shoald" >&2; exit 1`,
+      `if [ ! -d /run/systemd/system ] && [ ! -S ${SOCKET} ]; then setsid shoald >/var/log/shoald.log 2>&1 </dev/null & fi; for i in $(seq 1 60); do shoal -H unix://${SOCKET} version >/dev/null 2>&1 && exit 0; sleep 0.5; done; echo "shoald does not answer there; see journalctl -u shoald" >&2; exit 1`,
     )
     const advertise = flags.string('advertise-addr')
     // the token goes through standard input: arguments of processes can be seen by others
     const joined = await remote(
-      `shoal swarm join --token - ${advertise ? `--advertise-addr ${quote(advertise)} ` : ''}${quote(manager)}`,
+      `shoal -H unix://${SOCKET} swarm join --token - ${advertise ? `--advertise-addr ${quote(advertise)} ` : ''}${quote(manager)}`,
       `${token}\n`,
     )
     io.stdout.write(joined)
@@ -70,7 +70,7 @@ async function install(io: Io, remote: Remote, file: string | undefined): Promis
   const archive = file ? createReadStream(file) : packSelf()
   const strip = file ? '--strip-components=1' : ''
   await remote(
-    `d=$(mktemp -d); tar -xzf - ${strip} -C "$d"; if [ -x "$d/install.sh" ]; then "$d/install.sh"; else rm -rf ${PREFIX}; mv "$d" ${PREFIX}; chmod 755 ${PREFIX}; ln -sfn ${PREFIX}/bin/shoal /usr/bin/shoal; ln -sfn ${PREFIX}/bin/shoald /usr/bin/shoald; fi; rm -rf "$d"; if [ ! -d /run/systemd/system ] && [ ! -S ${SOCKET} ]; then setsid shoald >/var/log/shoald.log 2>&1 </dev/null & fi`,
+    `d=$(mktemp -d); tar -xzf - ${strip} -C "$d"; if [ -x "$d/install.sh" ]; then "$d/install.sh"; else rm -rf ${PREFIX}; mv "$d" ${PREFIX}; chmod 755 ${PREFIX}; ln -sfn ${PREFIX}/bin/shoal /usr/bin/shoal; ln -sfn ${PREFIX}/bin/shoald /usr/bin/shoald; fi; rm -rf "$d"`,
     archive,
   )
 }
