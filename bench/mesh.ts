@@ -28,7 +28,12 @@ async function paths(): Promise<void> {
     const [near, far] = lab.hosts as [(typeof lab.hosts)[0], (typeof lab.hosts)[0]]
     for (const { plane, nodeId, address } of lab.hosts) await plane.ask('start', { nodeId, address })
     const everyone = (update: Partial<MeshUpdate>) => Promise.all(lab.hosts.map(({ plane }) => plane.ask('mesh', meshUpdate(update))))
-    const services = [service('here', 8081), service('there', 8082), service('vip', 0, [{ networkId: other.id, address: '10.0.5.2' }])]
+    const services = [
+      service('caller', 0),
+      service('here', 8081),
+      service('there', 8082),
+      service('vip', 0, [{ networkId: other.id, address: '10.0.5.2' }]),
+    ]
     await everyone({ snapshot: true, peers: peersOf(lab.hosts), networks: [INGRESS, other], services })
     const task = async (name: string, host: typeof near, networks: readonly (readonly [string, string])[]): Promise<Inside> => {
       const wanted = networks.map(([networkId, address]) => ({ networkId, address }))
@@ -45,6 +50,7 @@ async function paths(): Promise<void> {
         endpoint('t1', 'here', near.nodeId, [[INGRESS.id, '10.0.0.11']]),
         endpoint('t2', 'there', far.nodeId, [[INGRESS.id, '10.0.0.12']]),
         endpoint('t3', 'vip', far.nodeId, [[other.id, '10.0.5.13']]),
+        endpoint('t4', 'caller', near.nodeId, [[other.id, '10.0.5.14']]),
       ],
     })
     lab.inNamespace(
