@@ -47,7 +47,7 @@ export function planContainer(
     command: spec.command,
     args: spec.args,
     hostname: spec.hostname || undefined,
-    env: spec.env ?? [],
+    env: [...(spec.env ?? []), ...resourceEnv(task)],
     workingDir: spec.dir,
     user: spec.user,
     groups: spec.groups ?? [],
@@ -100,6 +100,17 @@ export function planContainer(
       .map(({ protocol, targetPort, publishedPort }) => ({ protocol, target: targetPort, published: publishedPort })),
     files: [...files(spec, context, dependencies), ...(resolvConf(spec, attachments) ?? [])],
   }
+}
+
+/** The generic resources that the task was given, as Swarm tells containers: `DOCKER_RESOURCE_GPU=uuid1,uuid2`, `DOCKER_RESOURCE_SSD=2`. */
+function resourceEnv({ genericResources }: AssignedTask): string[] {
+  const values = new Map<string, string[]>()
+  for (const resource of genericResources) {
+    const kind = resource.kind.toUpperCase()
+    const given = 'named' in resource ? resource.named : String(resource.discrete)
+    values.set(kind, [...(values.get(kind) ?? []), given])
+  }
+  return [...values].map(([kind, given]) => `DOCKER_RESOURCE_${kind}=${given.join(',')}`)
 }
 
 /** How the task wants names looked up that the swarm does not know. */

@@ -18,9 +18,11 @@ export function specNeedsNewTasks(before: ServiceSpec, after: ServiceSpec): bool
 }
 
 function whatTasksCarry(spec: ServiceSpec): unknown {
-  const { placement: _placement, networks: _networks, restart, ...task } = spec.task
+  const { placement: _placement, networks: _networks, restart, container, ...task } = spec.task
   return {
     task,
+    // With other credentials the same image is pulled: what runs has it already.
+    container: container && { ...container, registryAuth: undefined },
     restart: restartPolicyOf(restart),
     networks: networksOf(spec),
     endpointMode: spec.endpoint?.mode ?? 'vip',

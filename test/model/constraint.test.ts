@@ -56,6 +56,7 @@ test('only what a running task carries needs a new one', () => {
   same({ ...spec, task: { ...spec.task, placement: { constraints: ['node.role==worker'] } } })
   same({ ...spec, task: { ...spec.task, networks: [], resources: {}, restart: { condition: 'any' } } })
   same({ ...spec, endpoint: { mode: 'vip' } })
+  same({ ...spec, task: { ...spec.task, container: { image: 'nginx:1', registryAuth: 'e30=' } } })
   fresh({ ...spec, task: { ...spec.task, forceUpdate: 1 } })
   fresh({ ...spec, task: { ...spec.task, container: { image: 'nginx:2' } } })
   fresh({ ...spec, task: { ...spec.task, container: { image: 'nginx:1', labels: { a: 'b' } } } })
