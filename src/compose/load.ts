@@ -218,6 +218,10 @@ class Loader {
       )
       return own
     }
+    if (isOther && !this.#options.source.exists(otherFile)) {
+      this.#problems.error(extending.at, `${name}.extends`, `there is no file ${otherFile}`)
+      return own
+    }
     const findBase = isOther ? await this.#finder(otherFile, baseDirectory, lookup) : find
     const base = await findBase(baseName)
     if (!base) {
@@ -289,6 +293,11 @@ class Loader {
       this.#includes += 1
       if (loop !== undefined || this.#includes > MAX_INCLUDES) {
         this.#problems.error(item.at, name, loop === undefined ? `more than ${MAX_INCLUDES} files are included` : `${loop} includes itself`)
+        continue
+      }
+      const missing = files.find((file) => !this.#options.source.exists(file))
+      if (missing !== undefined) {
+        this.#problems.error(item.at, name, `there is no file ${missing}`)
         continue
       }
       const own = textAt(item, 'project_directory') ?? path.dirname(files[0] ?? directory)

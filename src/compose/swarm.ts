@@ -45,6 +45,10 @@ export const SERVICE_LIMITS: Readonly<Record<string, Limit>> = {
   oom_kill_disable: NOT_FOR_SERVICES,
   pid: OWN_CONTAINERS,
   post_start: ignored('ignored: a swarm runs nothing beside the container', 'Do it in the entrypoint'),
+  pre_start: refused(
+    'a swarm runs nothing before the container',
+    'Make it a service with mode: replicated-job, and wait for it with depends_on',
+  ),
   pre_stop: ignored('ignored: a swarm runs nothing beside the container', 'Do it when the container gets its stop signal'),
   privileged: ignored('ignored: services of a swarm are never privileged', 'Give the capabilities it needs with cap_add'),
   provider: refused('a swarm does not run providers'),

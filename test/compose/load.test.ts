@@ -208,7 +208,7 @@ describe('extends, include, profiles', () => {
     assert.match((await problemsOf('services: {a: {extends: nobody}}'))[0] ?? '', /there is no service nobody/)
     assert.match(
       (await problemsOf('services: {a: {extends: {file: no.yaml, service: x}}}')).join(),
-      /cannot read no\.yaml: there is no such file/,
+      /^c\.yaml:1:25: services\.a\.extends: there is no file no\.yaml/,
     )
   })
 
@@ -228,6 +228,10 @@ describe('extends, include, profiles', () => {
   test('including the same name twice, or itself, is told', async () => {
     const twice = { files: { 'c.yaml': 'include: [d.yaml]\nservices: {web: {image: a}}', 'd.yaml': 'services: {web: {image: b}}' } }
     assert.match((await problemsOf(twice))[0] ?? '', /^c\.yaml:1:11: include\[0\]: services\.web is also defined in c\.yaml:2/)
+    assert.match(
+      (await problemsOf('include: [none.yaml]\nservices: {web: {image: a}}'))[0] ?? '',
+      /^c\.yaml:1:11: include\[0\]: there is no file none\.yaml/,
+    )
     assert.match((await problemsOf('include: [c.yaml]\nservices: {web: {image: a}}'))[0] ?? '', /includes itself/)
   })
 

@@ -21,7 +21,8 @@ export function mapOf<T>(item: Schema<T>, { keys = NAME, fromList }: MapOptions 
       for (const [key, { at, value }] of map.entries) {
         const entryName = `${name}.${key}`
         if (key.startsWith('x-')) continue
-        if (!keys.test(key)) context.problems.error(at, entryName, 'a name may only have letters, digits, dots, - and _')
+        if (!keys.test(key))
+          context.problems.error(at, entryName, key === '' ? 'the name is empty' : 'a name may only have letters, digits, dots, - and _')
         const good = value.tag === 'reset' ? value : item.normalize(value, entryName, context)
         if (good) entries.set(key, { at, value: withTag(good, value) })
       }

@@ -264,6 +264,7 @@ export const service = object({
         .join('|'),
   }),
   post_start: anything(),
+  pre_start: anything(),
   pre_stop: anything(),
   privileged: bool(),
   profiles: texts,
