@@ -1,16 +1,22 @@
 // A manager that does not lead serves the whole API: reads from its replica, once that is as far as the leader; changes and logs through the leader.
 import { dialTunnel, type TunnelSource } from '../dispatcher/index.ts'
-import { errorText, SECOND_MS, ShoalError } from '../lib/index.ts'
-import type { CallOptions, Channel, Identity, Route, Rpc } from '../ports/index.ts'
+import { errorText, isShoalError, SECOND_MS, ShoalError } from '../lib/index.ts'
+import type { CallOptions, Channel, Clock, Identity, Route, Rpc } from '../ports/index.ts'
 import { handle } from '../ports/index.ts'
 import { Manager } from '../proto/index.ts'
 import type { Store } from '../store/index.ts'
-import { notLeader } from '../wire/index.ts'
+import { leaderHint, notLeader } from '../wire/index.ts'
 import type { Control } from './control/types.ts'
 import type { LogGap, LogLine, LogSource } from './logs.ts'
 
 const CONTROL_MS = 30 * SECOND_MS
 const INDEX_MS = 3 * SECOND_MS
+/** An election takes one to two seconds; a client waits for it rather than being sent away. */
+const ELECTION_MS = 4 * SECOND_MS
+const ELECTION_RETRY_MS = 100
+/** Swarm's words (docker-api.md 1.2). */
+const NO_LEADER =
+  "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online."
 const LEAVE_MS = 15 * SECOND_MS
 /** A change that the leader has made shows in the replica within this, or the answer goes out without it. */
 const SHOW_MS = 3 * SECOND_MS
@@ -44,6 +50,7 @@ const CHANGES: Readonly<Record<Changes, true>> = {
 }
 
 export interface ForwardDeps {
+  readonly clock: Clock
   readonly rpc: Rpc
   readonly identity: () => Identity
   /** `host:port` of the leader, as far as it is known. */
@@ -78,12 +85,25 @@ export function createForward(deps: ForwardDeps): Forward {
   }
   const options = (timeoutMs: number): CallOptions => ({ timeoutMs })
 
+  /** Through an election: what was surely not done is asked again, what only reads in any case. */
+  const patiently = async <T>(kind: 'change' | 'read', call: (leader: Channel) => Promise<T>): Promise<T> => {
+    const until = deps.clock.monotonicMs() + ELECTION_MS
+    for (;;) {
+      try {
+        return await call(toLeader())
+      } catch (error) {
+        const away = isShoalError(error, 'unavailable') || isShoalError(error, 'deadline-exceeded')
+        const notDone = leaderHint(error) !== undefined || (away && /ECONNREFUSED/.test(error.message))
+        if (!notDone && !(kind === 'read' && away)) throw error
+        if (deps.clock.monotonicMs() > until) throw new ShoalError('unavailable', NO_LEADER, { cause: error })
+      }
+      await deps.clock.sleep(ELECTION_RETRY_MS)
+    }
+  }
+
   const change = async (operation: string, args: readonly unknown[]): Promise<unknown> => {
-    const response = await toLeader().unary(
-      Manager.method.control,
-      { operation, arguments: Buffer.from(JSON.stringify(args)) },
-      options(CONTROL_MS),
-    )
+    const request = { operation, arguments: Buffer.from(JSON.stringify(args)) }
+    const response = await patiently('change', (leader) => leader.unary(Manager.method.control, request, options(CONTROL_MS)))
     await deps.reached(Number(response.seq), SHOW_MS)
     return parse(response.result)
   }
@@ -105,7 +125,7 @@ export function createForward(deps: ForwardDeps): Forward {
     },
     tunnels: { open: async (target, signal) => await dialTunnel(toLeader(), target, signal) },
     async fresh() {
-      const { seq } = await toLeader().unary(Manager.method.readIndex, {}, options(INDEX_MS))
+      const { seq } = await patiently('read', (leader) => leader.unary(Manager.method.readIndex, {}, options(INDEX_MS)))
       if (!(await deps.reached(Number(seq), INDEX_MS)))
         throw new ShoalError('unavailable', 'this manager is behind the leader', { next: 'try again in a moment, or ask another manager' })
     },

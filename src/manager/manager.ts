@@ -102,6 +102,7 @@ class ManagerRoom implements Manager {
       : undefined
     this.#members = new Members({ ...deps, group, leadership: () => this.#leadership })
     this.#forward = createForward({
+      clock,
       rpc,
       identity,
       leader: () => this.#leadership?.leader?.address,
@@ -185,6 +186,7 @@ class ManagerRoom implements Manager {
 
   #makeFace(): ManagerFace {
     const room = this
+    const { log } = this.#deps
     return {
       store: this.#deps.store,
       get control() {
@@ -199,8 +201,15 @@ class ManagerRoom implements Manager {
         return room.#leads ? room.#leading.tunnels : room.#forward.tunnels
       },
       fresh: async () => {
-        if (this.#leads) await this.#leadership?.confirm()
-        else await this.#forward.fresh()
+        if (this.#leads) {
+          try {
+            await this.#leadership?.confirm()
+            return
+          } catch (error) {
+            log.debug('this manager cannot prove that it leads', { error: errorText(error) })
+          }
+        }
+        await this.#forward.fresh()
       },
     }
   }
