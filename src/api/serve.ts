@@ -1,8 +1,9 @@
 // Listens for the API: unix sockets for people of the machine, TCP with client certificates, plain TCP on loopback only.
-import { chmod, chown, lstat, unlink } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, unlink } from 'node:fs/promises'
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { connect, type Socket } from 'node:net'
+import { dirname } from 'node:path'
 import { SECOND_MS, ShoalError } from '../lib/index.ts'
 import { isReadOnly } from './access.ts'
 import type { Api, Permission } from './api.ts'
@@ -104,6 +105,7 @@ async function listen(api: Api, host: string, { tls, groupId }: ServeOptions, pe
 async function bind(server: Server, host: string, secure: boolean, groupId: number | undefined): Promise<void> {
   const path = /^unix:\/\/(\/.+)$/.exec(host)?.[1]
   if (path !== undefined) {
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 })
     await removeStale(path)
     await listening(server, { path })
     if (groupId !== undefined) await chown(path, process.getuid?.() ?? 0, groupId)
