@@ -23,7 +23,8 @@ export function canonicalSpec(spec: ServiceSpec): Json {
 
 /** The same for any other object of the API. */
 export function canonical(value: Json, key = ''): Json {
-  if (Array.isArray(value)) return value.length > 0 ? value.map((item) => canonical(item) ?? {}) : undefined
+  if (Array.isArray(value))
+    return value.length > 0 ? value.map((item) => (typeof item === 'object' ? (canonical(item) ?? {}) : item)) : undefined
   if (typeof value === 'object' && value !== null) {
     const entries = Object.entries(value)
       .map(
