@@ -1,6 +1,6 @@
 // A cluster for stories about loops: the real store over a memory journal, the real runner, a virtual clock, and nodes whose agents do what the story says.
 import { createLogger, type NetworkId, type NodeId, newId, type ServiceId } from '../../src/lib/index.ts'
-import { createRunner, type Runner } from '../../src/loops/index.ts'
+import { type AnyLoop, createRunner, type Runner } from '../../src/loops/index.ts'
 import {
   DEFAULT_CLUSTER_SPEC,
   MANUAL_ROLLBACK_MESSAGE,
@@ -54,13 +54,14 @@ export function specOf({ name, image = 'app:1', replicas = 1, task, ...rest }: S
   }
 }
 
-export async function createHarness(seed = 'loops') {
+/** `loops`: instead of all (made anew for each runner). */
+export async function createHarness(seed = 'loops', loops?: () => readonly AnyLoop[]) {
   const clock = createVirtualClock()
   const journalState: MemoryJournalState = { seq: 0, entries: new Map() }
   const errors: string[] = []
   const log = createLogger('warn', (_level, message, fields) => errors.push(`${message} ${JSON.stringify(fields)}`))
   const store = await createStore({ clock, journal: createMemoryJournal(journalState), log })
-  const harness = new Harness(clock, store, errors, log, seed)
+  const harness = new Harness(clock, store, errors, log, seed, loops)
   await harness.init()
   return harness
 }
@@ -74,9 +75,18 @@ export class Harness {
   readonly #random
   readonly #silent = new Set<string>()
   readonly #doing = new Map<string, string>()
+  readonly #loops: (() => readonly AnyLoop[]) | undefined
   #runner: Runner
 
-  constructor(clock: VirtualClock, store: Store, errors: string[], log: ReturnType<typeof createLogger>, seed: string) {
+  constructor(
+    clock: VirtualClock,
+    store: Store,
+    errors: string[],
+    log: ReturnType<typeof createLogger>,
+    seed: string,
+    loops?: () => readonly AnyLoop[],
+  ) {
+    this.#loops = loops
     this.clock = clock
     this.store = store
     this.errors = errors
@@ -114,7 +124,7 @@ export class Harness {
   }
 
   #newRunner(): Runner {
-    return createRunner({ store: this.store, clock: this.clock, random: this.#random, log: this.#log })
+    return createRunner({ store: this.store, clock: this.clock, random: this.#random, log: this.#log, loops: this.#loops?.() })
   }
 
   async restartRunner(): Promise<void> {

@@ -82,6 +82,66 @@ mutant('history is never reaped', ['history'], without('reaper'))
 mutant('updates are never rolled out', ['convergence'], without('rollout'))
 mutant('tasks that end are never replaced', ['convergence'], without('restart'))
 mutant('tasks are never reported as served', ['convergence'], without('release'))
+mutant('jobs are never begun', ['convergence'], without('jobs'))
+mutant('nobody gives tasks a node', ['convergence'], without('scheduling'))
+mutant('nobody gives tasks their addresses and ports', ['convergence'], without('allocation'))
+
+// A runner that does not look everywhere.
+const everyLoop = (change: (loop: AnyLoop) => AnyLoop) => withLoops((loops) => loops.map(change))
+mutant(
+  'loops are not told of deletions',
+  ['convergence'],
+  everyLoop((loop) => ({
+    ...loop,
+    *dirty(change, view) {
+      if (change.after) yield* loop.dirty(change, view)
+    },
+  })),
+)
+mutant(
+  'loops are not told of changes of nodes',
+  ['convergence'],
+  everyLoop((loop) => ({
+    ...loop,
+    *dirty(change, view) {
+      if (change.table !== 'node') yield* loop.dirty(change, view)
+    },
+  })),
+)
+mutant(
+  'what does not fit into a turn is forgotten',
+  ['convergence'],
+  changeBatch('scheduling', (loop) => ({
+    ...loop,
+    run(ctx, keys) {
+      loop.run(ctx, new Set([...keys].slice(0, 1)))
+      for (const key of [...keys]) keys.delete(key)
+      return 'done'
+    },
+  })),
+)
+mutant(
+  'a task that was told to stop is wanted again',
+  ['task-life'],
+  withLoops((loops) => [
+    ...loops,
+    {
+      kind: 'loop',
+      name: 'mutant',
+      keys: () => [],
+      *dirty(change) {
+        if (change.table === 'task' && change.after && change.after.desiredState > TaskState.COMPLETE && change.after.version % 5 === 0)
+          yield change.id
+      },
+      reconcile(ctx, key) {
+        const task = ctx.tx.tasks.get(key as Task['id'])
+        if (task && task.desiredState > TaskState.COMPLETE && !isTerminal(task.status.state))
+          ctx.tx.tasks.update({ ...task, desiredState: TaskState.RUNNING })
+        return 'done'
+      },
+    },
+  ]),
+)
 
 mutant('tasks are told to stop before the mesh has withdrawn them', ['withdrawn-before-stop'], () => ({
   manager: (deps) => startManager({ ...deps, loops: () => allLoops() }),
