@@ -100,7 +100,7 @@ export class Connection {
   #watch(open: Open): void {
     const { session } = open
     let waiting: NodeJS.Timeout | undefined
-    const tick = setInterval(() => {
+    const check = () => {
       open.idlePings = open.streams.size > 0 ? 0 : open.idlePings + 1
       if (open.idlePings >= IDLE_PINGS) {
         session.close()
@@ -113,7 +113,8 @@ export class Connection {
         clearTimeout(waiting)
         waiting = undefined
       })
-    }, PING_INTERVAL_MS) // real-time: keep-alive of a real connection
+    }
+    const tick = setInterval(check, PING_INTERVAL_MS) // real-time: keep-alive of a real connection
     session.once('close', () => {
       clearInterval(tick)
       clearTimeout(waiting)
