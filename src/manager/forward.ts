@@ -13,7 +13,7 @@ const CONTROL_MS = 30 * SECOND_MS
 const INDEX_MS = 3 * SECOND_MS
 /** An election takes one to two seconds; a client waits for it rather than being sent away. */
 const ELECTION_MS = 4 * SECOND_MS
-const ELECTION_RETRY_MS = 100
+const ELECTION_RETRY_MS = 50
 /** Swarm's words (docker-api.md 1.2). */
 const NO_LEADER =
   "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online."

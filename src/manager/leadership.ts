@@ -27,9 +27,11 @@ import {
 import { notLeader } from '../wire/index.ts'
 
 /** How often the own member is asked who leads the group. */
-const POLL_MS = 150
+const POLL_MS = 100
+/** While the group has no leader: whoever becomes it shall not lose time over the poll. */
+const ELECTION_POLL_MS = 25
 /** A leader whose member does not answer so often gives up: it could commit nothing anyway. */
-const SILENT_POLLS = 5
+const SILENT_POLLS = 8
 const FOLLOW_RETRY_MS = 200
 /** A replica that is not as far as its own takeover after this lets another try. */
 const CATCH_UP_MS = 20 * SECOND_MS
@@ -262,11 +264,13 @@ export class Leadership {
     const { log } = this.#deps
     const { signal } = this.#stopping
     let silent = 0
+    let electing = false
     while (!signal.aborted) {
       if (this.#mode === 'following' && !this.#following) this.#startFollowing()
       try {
         const status = await this.etcd?.status({ timeoutMs: SECOND_MS })
         silent = status ? 0 : silent + 1
+        electing = status?.leaderId === '0'
         const raftLeader = status !== undefined && status.memberId === status.leaderId && !status.isLearner
         if (status && status.leaderId === '0') this.#leader = undefined
         if (this.#mode === 'leading' && this.#storeLost) await this.#stepDown('a commit was not confirmed')
@@ -279,7 +283,7 @@ export class Leadership {
       }
       if (this.#mode === 'leading' && (silent >= SILENT_POLLS || this.#storeLost))
         await this.#stepDown('the member of this manager does not answer')
-      await this.#pause(POLL_MS)
+      await this.#pause(electing ? ELECTION_POLL_MS : POLL_MS)
     }
   }
 
