@@ -26,8 +26,16 @@ export const REPLACED_PER_NODE_SECOND = 10
 export const BURST_SECONDS = 5
 /** When more nodes were lost than are left, it is rather the manager's own network that is cut: then slowly, and from the first one on. */
 export const MASS_REPLACED_PER_NODE_SECOND = 2
+/** Those that are back first do not end it: the others are probably on their way. */
+const MASS_LASTS_MS = 15_000
 /** Nodes that went down this long ago say nothing about the trouble of now. */
 const RECENTLY_MS = 300_000
+/**
+ * Nodes that are lost together are noticed one after the other, as their pings fall due: only when for this long no further one was lost it is known how many
+ * there are. Never waits longer than the second figure.
+ */
+export const SETTLE_MS = 1_000
+const MOST_SETTLE_MS = 3_000
 /** Rest when all is spent, so that the next round has something to do. */
 const REST_MS = 100
 
@@ -37,10 +45,18 @@ export function nodeLoss(): BatchLoop {
   let stale = true
   let tokens = Number.POSITIVE_INFINITY
   let filledAt: Instant | undefined
+  /** More nodes were lost than were left: until when that counts, and the fewest that were left. */
+  let mass: { readonly until: Instant; readonly able: number } | undefined
+  /** The first and the last loss of the present trouble. */
+  let trouble: { readonly since: Instant; readonly last: Instant } | undefined
 
   /** Fills the bucket for the time since it was looked at last; its size is also where it begins. */
   function refill(ctx: Context): number {
-    const { perSecond, most } = pace(ctx.tx, ctx.now)
+    const { able, lost } = countNodes(ctx.tx, ctx.now)
+    if (lost > able) mass = { until: ctx.now + MASS_LASTS_MS, able: Math.min(able, mass?.able ?? able) }
+    else if (mass && mass.until <= ctx.now) mass = undefined
+    const perSecond = mass ? MASS_REPLACED_PER_NODE_SECOND * Math.max(mass.able, 1) : REPLACED_PER_NODE_SECOND * Math.max(able, 1)
+    const most = mass ? perSecond : perSecond * BURST_SECONDS
     const elapsedMs = Math.max(0, ctx.now - (filledAt ?? ctx.now))
     tokens = Math.min(most, tokens + (elapsedMs / 1000) * perSecond)
     filledAt = ctx.now
@@ -67,6 +83,8 @@ export function nodeLoss(): BatchLoop {
       if (change.table === 'node') {
         if (isDown(change.before) || !isDown(change.after)) return
         stale = true
+        const at = change.after?.updatedAt
+        if (at !== undefined) trouble = { since: trouble?.since ?? at, last: at }
         for (const task of view.tasks.byNode(change.id)) if (isLost(task, view)) yield* keyOf(task, view)
       } else if (change.table === 'task') {
         // A task of a lost node has ended or was given a node that is lost; or its successor has gone.
@@ -80,6 +98,8 @@ export function nodeLoss(): BatchLoop {
     },
 
     run(ctx, keys) {
+      const settledAt = trouble ? Math.min(trouble.last + SETTLE_MS, trouble.since + MOST_SETTLE_MS) : 0
+      if (settledAt > ctx.now) return { wakeAt: settledAt }
       const perSecond = refill(ctx)
       if (stale) queue = byMissingShare(ctx.tx, keys)
       stale = false
@@ -90,21 +110,20 @@ export function nodeLoss(): BatchLoop {
         if (!keys.delete(key)) continue
         if (replaceLost(ctx, key)) tokens -= 1
       }
+      if (keys.size === 0) trouble = undefined
       return keys.size === 0 ? 'done' : { wakeAt: ctx.now + Math.max(REST_MS, Math.ceil(1000 / Math.max(perSecond, 0.1))) }
     },
   }
 }
 
-function pace(view: View, now: Instant): { readonly perSecond: number; readonly most: number } {
+function countNodes(view: View, now: Instant): { readonly able: number; readonly lost: number } {
   let able = 0
   let lost = 0
   for (const node of view.nodes.values()) {
     if (node.status.state === 'ready' && node.spec.availability === 'active') able += 1
     else if (node.status.state === 'down' && now - (node.downSince ?? node.updatedAt) < RECENTLY_MS) lost += 1
   }
-  const nodes = Math.max(able, 1)
-  if (lost > able) return { perSecond: MASS_REPLACED_PER_NODE_SECOND * nodes, most: MASS_REPLACED_PER_NODE_SECOND * nodes }
-  return { perSecond: REPLACED_PER_NODE_SECOND * nodes, most: REPLACED_PER_NODE_SECOND * nodes * BURST_SECONDS }
+  return { able, lost }
 }
 
 function isLost(task: Task, view: View): boolean {
