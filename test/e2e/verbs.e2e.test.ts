@@ -216,6 +216,7 @@ interface Discovered {
   tasks: {
     NodeID: string
     ServiceID: string
+    DesiredState: string
     NetworksAttachments: { Network: { ID: string }; Addresses: string[] }[] | null
     Status: { PortStatus: object }
   }[]
@@ -236,8 +237,10 @@ test('what Prometheus and Traefik ask for parses: addresses are CIDRs, every id 
       assert.match(Addr, /^\d+\.\d+\.\d+\.\d+\/\d+$/)
       assert.ok(networks.has(NetworkID))
     }
-  for (const { NodeID, ServiceID, NetworksAttachments, Status } of tasks) {
-    assert.ok(nodes.has(NodeID) && services.some(({ ID }) => ID === ServiceID) && typeof Status.PortStatus === 'object')
+  for (const { NodeID, ServiceID, DesiredState, NetworksAttachments, Status } of tasks) {
+    assert.ok(nodes.has(NodeID) && typeof Status.PortStatus === 'object')
+    // a service that was just removed still has tasks that stop
+    assert.ok(DesiredState !== 'running' || services.some(({ ID }) => ID === ServiceID))
     for (const { Network, Addresses } of NetworksAttachments ?? []) {
       assert.ok(networks.has(Network.ID))
       for (const address of Addresses) assert.match(address, /^\d+\.\d+\.\d+\.\d+\/\d+$/)
@@ -250,25 +253,13 @@ test('what Prometheus and Traefik ask for parses: addresses are CIDRs, every id 
   )
 })
 
-test('a container that mounts /var/run/docker.sock sees the swarm', async () => {
-  const { code, stdout, stderr } = await run(
-    DOCKER,
-    [
-      'run',
-      '--rm',
-      '-v',
-      '/var/run/docker.sock:/var/run/docker.sock',
-      'busybox',
-      'sh',
-      '-c',
-      "printf 'GET /services HTTP/1.0\\r\\n\\r\\n' | nc local:/var/run/docker.sock || ls -la /var/run/docker.sock",
-    ],
-    { env },
-  )
-  const mounted = await run(DOCKER, ['create', '-v', '/var/run/docker.sock:/var/run/docker.sock', 'busybox'], { env })
-  const source = await run(DOCKER, ['inspect', '--format', '{{(index .Mounts 0).Source}}', mounted.stdout.trim()], { env })
-  assert.equal(code, 0, stdout + stderr)
-  assert.match(source.stdout, /shoal/)
+test('a container that mounts /var/run/docker.sock gets our socket in its place, also as a task', { timeout: 60_000 }, async () => {
+  // in a machine the engine's own socket lies elsewhere; what stands at docker.sock is ours, and must stay so inside
+  const mount = '/var/run/docker.sock:/var/run/docker.sock'
+  const made = await run(DOCKER, ['create', '-v', mount, 'busybox'], { env })
+  const source = await run(DOCKER, ['inspect', '--format', '{{(index .Mounts 0).Source}}', made.stdout.trim()], { env })
+  const seen = await cluster.ok('mgr1', 'curl', '-s', '--unix-socket', source.stdout.trim(), 'http://d/services')
+  assert.ok(JSON.parse(seen).length > 0)
 })
 
 test('a command runs in any task from the manager, and files and ports of it are reached', async () => {
