@@ -228,7 +228,11 @@ class LocalSwarmNode implements SwarmNode {
               csrPem,
               certificatePem,
             })
-            tx.nodes.create({ ...node, specIndex: tx.seq, managerStatus: { leader: true, reachability: 'reachable', address: hostPort(advertise) } })
+            tx.nodes.create({
+              ...node,
+              specIndex: tx.seq,
+              managerStatus: { leader: true, reachability: 'reachable', address: hostPort(advertise) },
+            })
           })
         } finally {
           await store.close()
@@ -348,6 +352,7 @@ class LocalSwarmNode implements SwarmNode {
       await this.#files.writeIdentity(identity)
       await this.#run(state, identity)
       await this.#files.writeState(state)
+      await this.#firstReplica()
       await this.#firstSession()
     } catch (error) {
       await this.#halt('leave')
@@ -581,6 +586,15 @@ class LocalSwarmNode implements SwarmNode {
     if (how === 'leave') await running.agent.destroy()
     await running.manager?.stop()
     await this.#deps.group?.host.stop()
+  }
+
+  /** A new manager answers nothing before it has read the store: clients look at it as soon as the join is done. */
+  async #firstReplica(): Promise<void> {
+    try {
+      await this.#running?.manager?.face.fresh?.()
+    } catch (error) {
+      this.#deps.log.info('this manager has not read the whole store yet', { reason: errorText(error) })
+    }
   }
 
   /** Init and join answer when the node is really there. That it takes longer is no failure: the agent goes on trying. */
