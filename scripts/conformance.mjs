@@ -11,7 +11,11 @@ const conformance = path.resolve(root, '../shared/conformance')
 const out = path.join(root, 'dist/conformance', process.env.SHOAL_CONFORMANCE_SET ?? 'conform')
 const NAMES = ['m1', 'w1', 'w2']
 /** A set of machines of its own, so that a demo on the same computer is not touched. */
-const ENV = { ...process.env, SHOAL_MACHINE_SET: process.env.SHOAL_CONFORMANCE_SET ?? 'conform', SHOAL_MACHINE_SUBNET: process.env.SHOAL_CONFORMANCE_SUBNET ?? '10.78.0.0/24' }
+const ENV = {
+  ...process.env,
+  SHOAL_MACHINE_SET: process.env.SHOAL_CONFORMANCE_SET ?? 'conform',
+  SHOAL_MACHINE_SUBNET: process.env.SHOAL_CONFORMANCE_SUBNET ?? '10.78.0.0/24',
+}
 
 const argument = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined)
 const only = argument('--only')

@@ -33,7 +33,13 @@ test('commits of a term arrive at a replica in order and whole, and a takeover e
   const journal = createEtcdJournal({ etcd, clock: realClock, term })
   assert.equal(await journal.commit(1, [write('node/a', '1'), write('node/b', '1')]), 'durable')
   assert.equal(await journal.commit(2, [write('node/a', '2'), { key: 'node/b', value: undefined }]), 'durable')
-  assert.equal(await journal.commit(3, Array.from({ length: 1000 }, (_, n) => write(`task/${n}`, 'x'.repeat(600)))), 'durable')
+  assert.equal(
+    await journal.commit(
+      3,
+      Array.from({ length: 1000 }, (_, n) => write(`task/${n}`, 'x'.repeat(600))),
+    ),
+    'durable',
+  )
   await done
   stop.abort()
   assert.deepEqual(

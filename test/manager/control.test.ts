@@ -202,12 +202,12 @@ test('nodes: live ones and managers stay, the last manager is not demoted, down 
   await refuses(control.updateNode('m1', manager.version, change), 'attempting to demote the last manager of the swarm')
   const promoted = await control.updateNode('w1', control.node('w1').version, { ...change, desiredRole: 'manager' })
   assert.equal(promoted.spec.desiredRole, 'manager')
-  await refuses(
-    control.updateNode('m1', manager.version, change),
-    'attempting to demote the last manager of the swarm',
-  )
+  await refuses(control.updateNode('m1', manager.version, change), 'attempting to demote the last manager of the swarm')
   await store.transact((tx) =>
-    tx.nodes.update({ ...tx.nodes.get(promoted.id)!, managerStatus: { leader: false, reachability: 'unreachable', address: '10.0.0.2:2377' } }),
+    tx.nodes.update({
+      ...tx.nodes.get(promoted.id)!,
+      managerStatus: { leader: false, reachability: 'unreachable', address: '10.0.0.2:2377' },
+    }),
   )
   await refuses(
     control.updateNode('m1', control.node('m1').version, change),

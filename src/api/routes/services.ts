@@ -92,11 +92,14 @@ function addStatus(text: string, status: ServiceStatus): string {
 
 /** docker-api.md 1.6. Of jobs only tasks of the present iteration count; what a global job still wants is what has not completed. */
 function statusOf(view: View, { id, spec: { mode }, job }: Service): ServiceStatus {
+  const isGlobal = mode.kind === 'global' || mode.kind === 'global-job'
   let runningTasks = 0
   let desiredRunning = 0
   let completedTasks = 0
   for (const task of view.tasks.byService(id)) {
     if (job && (task.jobIteration ?? 0) !== job.iteration) continue
+    // what a global service had on a node that is down is neither there nor wanted now
+    if (isGlobal && task.nodeId !== undefined && view.nodes.get(task.nodeId)?.status.state === 'down') continue
     const { state } = task.status
     if (state === TaskState.RUNNING) runningTasks += 1
     if (state === TaskState.COMPLETE && job) completedTasks += 1
