@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type TestCluster, testCluster, until } from './cluster.ts'
 
 const MACHINES = ['mgr1', 'mgr2', 'mgr3'] as const
-const CYCLES = process.env.SHOAL_SOAK === '1' ? 50 : 5
+const SOAK = process.env.SHOAL_SOAK === '1'
+const CYCLES = SOAK ? 50 : 5
 /** A write that hangs this long is given up; it counts as not acknowledged. */
 const WRITE_TIMEOUT_MS = 10_000
 let cluster: TestCluster
