@@ -63,7 +63,12 @@ function metrics({ deps }: App, { res }: RequestContext): void {
   const { state } = deps.node.status()
   const manager = deps.node.manager()
   const lines: string[] = []
-  const family = (name: string, kind: 'gauge' | 'counter', help: string, values: Iterable<readonly [labels: string, value: number]>) => {
+  const family = (
+    name: string,
+    kind: 'gauge' | 'counter' | 'summary',
+    help: string,
+    values: Iterable<readonly [labels: string, value: number]>,
+  ) => {
     lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`)
     for (const [labels, value] of values) lines.push(`${name}${labels && `{${labels}}`} ${value}`)
   }
@@ -140,6 +145,19 @@ function metrics({ deps }: App, { res }: RequestContext): void {
     family('shoal_networks', 'gauge', 'Networks of the swarm.', [['', view.networks.size]])
     family('shoal_secrets', 'gauge', 'Secrets.', [['', view.secrets.size]])
     family('shoal_configs', 'gauge', 'Configs.', [['', view.configs.size]])
+    const times = manager.acknowledged?.()
+    if (times) {
+      const sorted = [...times.ms].sort((a, b) => a - b)
+      family(
+        'shoal_mesh_acknowledge_seconds',
+        'summary',
+        'How long the last changes of the mesh took until every live kernel had them.',
+        (sorted.length > 0 ? [0.5, 0.9, 0.99] : []).map(
+          (share) => [`quantile="${share}"`, sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]! / 1000] as const,
+        ),
+      )
+      lines.push(`shoal_mesh_acknowledge_seconds_count ${times.changes}`)
+    }
     family('shoal_store_seq', 'counter', 'Sequence number of the newest commit.', [['', view.seq]])
     if (figures) {
       family('shoal_mesh_acked_seq', 'counter', 'Newest commit that the kernels of all live nodes show.', [['', figures.meshAcked]])
