@@ -12,7 +12,19 @@ import {
 } from '../model/index.ts'
 import { groupBySlot } from './replicated.ts'
 import { configOf, planRollout, type SlotTasks, slotState, superfluous } from './rolloutPlan.ts'
-import { createTask, endTask, goalOf, hasStopped, inOrder, isGlobal, isJob, isLeaving, isLive, type SlotPlace } from './tasks.ts'
+import {
+  createTask,
+  endTask,
+  goalOf,
+  hasStopped,
+  inOrder,
+  isGlobal,
+  isJob,
+  isLeaving,
+  isLive,
+  type SlotPlace,
+  tasksOfSlot,
+} from './tasks.ts'
 import type { Context, Loop, Outcome, View } from './types.ts'
 
 export const rollout: Loop<ServiceId> = {
@@ -31,7 +43,9 @@ export const rollout: Loop<ServiceId> = {
       if (serviceId === undefined) return
       const same = before?.status.state === after?.status.state && before?.servedAt === after?.servedAt
       if (same && before?.desiredState === after?.desiredState) return
-      if (view.rollouts.get(serviceId) || isUnfinished(view.services.get(serviceId), after)) yield serviceId
+      const service = view.services.get(serviceId)
+      if (view.rollouts.get(serviceId) || isUnfinished(service, after) || (servesNow(before, after) && hasOlderTwin(view, service, after)))
+        yield serviceId
     } else if (change.table === 'node') {
       if (change.before?.status.state === change.after?.status.state && change.before?.spec === change.after?.spec) return
       for (const { id } of view.rollouts.values()) yield id
@@ -53,6 +67,18 @@ export const rollout: Loop<ServiceId> = {
 function isUnfinished(service: Service | undefined, task: Task | undefined): boolean {
   if (!service) return false
   return isPaused(service.updateStatus) || (task !== undefined && isLive(task) && task.specVersion !== service.specVersion)
+}
+
+function servesNow(before: Task | undefined, after: Task | undefined): after is Task {
+  return after?.servedAt !== undefined && before?.servedAt === undefined
+}
+
+/** A task of an older spec came back with its node before its successor served, and after the rollout was over: now it is superfluous. */
+function hasOlderTwin(view: View, service: Service | undefined, task: Task): boolean {
+  if (!service) return false
+  if (!task.nodeId) return false // nothing serves without a node
+  const slot = tasksOfSlot(view, service.id, isGlobal(service) ? { slot: 0, nodeId: task.nodeId } : { slot: task.slot })
+  return slot.some((other) => other.id !== task.id && isLive(other) && other.specVersion !== service.specVersion)
 }
 
 function isPaused(status: UpdateStatus | undefined): boolean {

@@ -265,3 +265,25 @@ test('a node that has become too small sends away what it cannot hold, the newes
   await swarm.pass(2_000)
   assert.equal(swarm.running(agent).length + swarm.running(web).length, 2)
 })
+
+test('an old task that comes back with its node after the update was over ends when its successor serves, found by seed 12', async () => {
+  const swarm = await createHarness()
+  await swarm.nodes('m1', 'w1')
+  swarm.images.set('app:2', { startMs: 4_000 })
+  const web = await swarm.create(
+    specOf({
+      name: 'web',
+      update: { parallelism: 1, order: 'start-first', monitorNs: 1_000_000_000 },
+      task: { forceUpdate: 0, placement: { constraints: ['node.hostname==w1'] } },
+    }),
+  )
+  await swarm.pass(3_000)
+  await swarm.image(web, 'app:2')
+  await swarm.pass(1_000) // the new one starts beside the old one
+  await swarm.lose('w1')
+  await swarm.pass(200_000)
+  await swarm.back('w1')
+  await swarm.pass(60_000)
+  assert.deepEqual(swarm.running(web).map(swarm.imageOf, swarm), ['app:2'])
+  assert.equal(swarm.containers(web).length, 1)
+})
