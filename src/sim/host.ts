@@ -43,6 +43,8 @@ export class SimHost {
   readonly engine: FakeEngine
   readonly disk: FakeDisk
   readonly #deps: HostDeps
+  /** Who waits for the end of a shoald that is stopping. */
+  readonly #onGone: (() => void)[] = []
   kernel: FakeKernel
   journal: SimJournalDisk
   process: SimProcess | undefined
@@ -140,17 +142,19 @@ export class SimHost {
     void this.kernel.unclaim()
     this.process = undefined
     this.node = undefined
+    for (const gone of this.#onGone.splice(0)) gone()
   }
 
-  /** SIGTERM; resolves when it is gone. */
-  stop(): void {
+  /** SIGTERM. Calls `gone` when it has ended, be it that it was killed meanwhile. */
+  stop(gone: () => void): void {
     const { process, node } = this
-    if (!process || !node) return
-    let ended = false
+    if (!process || !node) {
+      gone()
+      return
+    }
+    this.#onGone.push(gone)
     const end = () => {
-      if (ended || this.process !== process) return
-      ended = true
-      this.kill()
+      if (this.process === process) this.kill()
     }
     process.run(() => void node.stop().then(end, end))
     this.#deps.clock.setTimer(STOP_LIMIT_MS, end)

@@ -336,10 +336,20 @@ export class World implements WorldFacts {
         host.kill()
         later(() => host.boot())
         return
-      case 'stop':
-        host.stop()
-        later(() => host.boot())
+      case 'stop': {
+        // As systemd does it: who takes longer to stop than it is meant to be away starts when it is gone, and is disturbed until then.
+        let awaited = 2
+        const next = () => {
+          awaited -= 1
+          if (awaited > 0) return
+          this.trace.note(`end of stop on host ${op.host}`)
+          host.boot()
+          host.endFault()
+        }
+        host.stop(() => void this.clock.setTimer(0, next))
+        this.clock.setTimer(op.forMs, next)
         return
+      }
       case 'pause':
         process.pause()
         later(() => process.resume())
