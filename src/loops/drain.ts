@@ -40,7 +40,9 @@ export function drainTurn(
   // Successors that may not try again leave the task as it is: it runs, they do not.
   const gaveUp = tasks.some((other) => inOrder(task, other) < 0 && hasFinished(service, other))
   if (!hasSuccessor && !gaveUp) {
-    const stopping = tasks.some((other) => !isLive(other) && !hasStopped(other, ctx.tx))
+    // One that has not begun to run has no capacity to keep: it is told to stop in this very turn, and counts as stopping already.
+    const goesToo = (other: Task) => other.status.state !== TaskState.RUNNING && isLeaving(other, ctx.tx)
+    const stopping = tasks.some((other) => other.id !== task.id && (isLive(other) ? goesToo(other) : !hasStopped(other, ctx.tx)))
     createSuccessor(ctx, service, place, task, stopping ? TaskState.READY : goalOf(service))
   }
   return { wakeAt: until }

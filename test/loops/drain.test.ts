@@ -276,3 +276,39 @@ test('one lost node of several is replaced in one go', async () => {
   await swarm.pass(1_500)
   assert.equal(swarm.running(web).filter(({ nodeId }) => nodeId !== 'w1').length, 60)
 })
+
+test('drained in the middle of a start-first update: the successor waits for the one that was still starting, found by seed 62', async () => {
+  const swarm = await createHarness()
+  await swarm.nodes('m1', 'w1')
+  swarm.images.set('app:2', { startMs: 5_000, stopMs: 3_000 })
+  await swarm.availability('m1', 'pause')
+  const web = await swarm.create(specOf({ name: 'web', update: { parallelism: 1, order: 'start-first', monitorNs: 1_000_000_000 } }))
+  await swarm.pass(3_000)
+  await swarm.availability('m1', 'active')
+  await swarm.availability('m1', 'pause')
+  await swarm.image(web, 'app:2')
+  await swarm.pass(2_000) // starting beside the old one
+  await swarm.availability('m1', 'active')
+  await swarm.availability('w1', 'drain')
+  let most = 0
+  for (let i = 0; i < 150; i++) {
+    most = Math.max(
+      most,
+      swarm
+        .tasks(web)
+        .filter(
+          (task) =>
+            task.nodeId &&
+            task.status.state >= TaskState.ASSIGNED &&
+            task.status.state <= TaskState.RUNNING &&
+            task.desiredState !== TaskState.READY,
+        ).length,
+    )
+    await swarm.pass(100)
+  }
+  assert.equal(most, 2)
+  assert.deepEqual(
+    swarm.running(web).map((task) => [swarm.imageOf(task), task.nodeId]),
+    [['app:2', 'm1']],
+  )
+})
